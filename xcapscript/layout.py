@@ -1,0 +1,148 @@
+"""The bytes that cross the border between kernel and user space: one table of fields, from which codegen writes
+the C struct and by which the readers decode it.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import assert_never
+
+from xcapscript.types import (
+    FRAME_SIZE,
+    IFNAME,
+    STACK_SLACK,
+    TASK_COMM,
+    U16,
+    U32,
+    U64,
+    EnumType,
+    InternedType,
+    IntType,
+    OpaqueType,
+    PointerType,
+    StackType,
+    StringType,
+    Type,
+)
+
+Value = int | bytes | tuple[int, ...]
+"""A decoded field: a number, the bytes of a string before its NUL, or the addresses of a stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One member: its name in C, its type, and its offset in bytes."""
+
+    name: str
+    type: Type
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A C struct of `size` bytes in native byte order, its members naturally aligned, padding explicit and zero."""
+
+    name: str
+    fields: tuple[Field, ...]
+    size: int
+
+    def field(self, name: str) -> Field:
+        """The member of that name; KeyError if there is none."""
+        for member in self.fields:
+            if member.name == name:
+                return member
+        raise KeyError(name)
+
+    def decode(self, data: bytes | memoryview) -> tuple[Value, ...]:
+        """The members' values, in order, of the `size` bytes at the start of `data`."""
+        return tuple(_decode(member, data) for member in self.fields)
+
+
+def lay_out(name: str, members: Iterable[tuple[str, Type]]) -> Layout:
+    """Place members one after another, each at its natural alignment; the whole is padded to 8 bytes."""
+    fields, at = [], 0
+    for member, kind in members:
+        size, alignment = size_of(kind), alignment_of(kind)
+        at = -(-at // alignment) * alignment
+        fields.append(Field(member, kind, at))
+        at += size
+    return Layout(name, tuple(fields), -(-at // 8) * 8)
+
+
+def size_of(kind: Type) -> int:
+    """Bytes that a value of this type takes in a record or a map key."""
+    match kind:
+        case IntType(bits):
+            return bits // 8
+        case StringType(size):
+            return size
+        case EnumType() | InternedType():
+            return 4
+        case StackType(depth):
+            return (depth + STACK_SLACK) * FRAME_SIZE
+        case PointerType():
+            return 8
+        case OpaqueType():
+            raise ValueError(f"{kind} has no place in a record")
+        case _:
+            assert_never(kind)
+
+
+def alignment_of(kind: Type) -> int:
+    """Natural alignment in bytes."""
+    match kind:
+        case StringType():
+            return 1
+        case StackType():
+            return FRAME_SIZE
+        case _:
+            return size_of(kind)
+
+
+def _decode(member: Field, data: bytes | memoryview) -> Value:
+    at, kind = member.offset, member.type
+    match kind:
+        case IntType(bits, signed):
+            return int.from_bytes(data[at : at + bits // 8], _BYTE_ORDER, signed=signed)
+        case StringType(size):
+            return bytes(data[at : at + size]).split(b"\0", 1)[0]
+        case EnumType() | InternedType():
+            return int.from_bytes(data[at : at + 4], _BYTE_ORDER)
+        case PointerType():
+            return int.from_bytes(data[at : at + 8], _BYTE_ORDER)
+        case StackType(depth):
+            frames = struct.unpack_from(f"={depth + STACK_SLACK}Q", data, at)
+            return frames[: frames.index(0)] if 0 in frames else frames
+        case OpaqueType():
+            raise ValueError(f"{kind} has no place in a record")
+        case _:
+            assert_never(kind)
+
+
+_BYTE_ORDER = sys.byteorder
+
+EVENT = lay_out("xcap_event", [("id", U32), ("cpu", U32), ("time", U64)])
+"""How every record in the ring begins: which of `Unit.events`, on which CPU, CLOCK_MONOTONIC in ns."""
+
+PACKET = lay_out(
+    "xcap_packet_event",
+    [
+        *((f.name, f.type) for f in EVENT.fields),
+        ("wire_len", U32),
+        ("cap_len", U32),
+        ("ifindex", U32),
+        ("netns", U32),
+        ("reason", U32),
+        ("pid", U32),
+        ("tid", U32),
+        ("link", U16),
+        ("pad", U16),
+        ("comm", TASK_COMM),
+        ("ifname", IFNAME),
+    ],
+)
+"""A packet: wire_len bytes on the wire, of which cap_len follow this struct, beginning at a header of DLT `link`.
+What lies between `time` and the bytes is the same for packets alike, so that what is made from it can be kept."""
