@@ -1,0 +1,1 @@
+"""Facts about a kernel: BTF, tracefs, symbols, and the header tree that BCC compiles against."""

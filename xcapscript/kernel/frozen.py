@@ -1,0 +1,102 @@
+"""The facts of a kernel from a JSON file, which tests use without root; and how that file is made.
+
+A type is written as it is shown ('uint32', 'string[16]', 'struct sk_buff *'), an enum's members stand apart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from xcapscript.kernel.facts import Argument, Kernel, RawTracepoint, Tracepoint, TracepointField
+from xcapscript.types import EnumType, IntType, OpaqueType, PointerType, StringType, Type
+
+_INT = re.compile(r"(u?)int(8|16|32|64)")
+_STRING = re.compile(r"string\[(\d+)\]")
+
+
+class FrozenKernel:
+    """A kernel as freeze() found it. What was not frozen is not there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def raw_tracepoint(self, name: str) -> RawTracepoint | None:
+        found = self._facts["raw_tracepoints"].get(name)
+        if found is None:
+            return None
+        return RawTracepoint(name, tuple(Argument(argument, self._type(kind)) for argument, kind in found))
+
+    def raw_tracepoints(self) -> Sequence[str]:
+        return sorted(self._facts["raw_tracepoints"])
+
+    def tracepoint(self, category: str, name: str) -> Tracepoint | None:
+        found = self._facts["tracepoints"].get(f"{category}:{name}")
+        if found is None:
+            return None
+        fields = (
+            TracepointField(field, self._type(kind), offset, bool(dynamic))
+            for field, kind, offset, dynamic in found["fields"]
+        )
+        return Tracepoint(category, name, found["id"], tuple(fields))
+
+    def tracepoints(self) -> Sequence[str]:
+        return sorted(self._facts["tracepoints"])
+
+    def enum(self, name: str) -> EnumType | None:
+        members = self._facts["enums"].get(name)
+        return EnumType(name, tuple((value, member) for value, member in members)) if members is not None else None
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        return facts
+
+    def _type(self, text: str) -> Type:
+        if text.endswith(" *"):
+            return PointerType(text.removesuffix(" *"))
+        if number := _INT.fullmatch(text):
+            return IntType(int(number[2]), signed=not number[1])
+        if string := _STRING.fullmatch(text):
+            return StringType(int(string[1]))
+        if text.startswith("enum "):
+            name = text.removeprefix("enum ")
+            return self.enum(name) or EnumType(name, ())
+        return OpaqueType(text)
+
+
+def freeze(kernel: Kernel, raw_tracepoints: Iterable[str], tracepoints: Iterable[str]) -> str:
+    """JSON that FrozenKernel reads: those hooks, and the enums that they use."""
+    enums: dict[str, EnumType] = {}
+
+    def written(kind: Type) -> str:
+        if isinstance(kind, EnumType):
+            enums[kind.name] = kind
+        return str(kind)
+
+    raw, records = {}, {}
+    for name in raw_tracepoints:
+        if prototype := kernel.raw_tracepoint(name):
+            raw[name] = [[argument.name, written(argument.type)] for argument in prototype.arguments]
+    for name in tracepoints:
+        if record := kernel.tracepoint(*name.split(":", 1)):
+            fields = [[f.name, written(f.type), f.offset, int(f.dynamic)] for f in record.fields]
+            records[name] = {"id": record.id, "fields": fields}
+    facts: dict[str, dict[str, Any]] = {
+        "enums": {name: [list(member) for member in kind.members] for name, kind in sorted(enums.items())},
+        "raw_tracepoints": raw,
+        "tracepoints": records,
+    }
+    return _one_line_an_entry(facts)
+
+
+def _one_line_an_entry(facts: dict[str, dict[str, Any]]) -> str:
+    sections = []
+    for title, entries in facts.items():
+        lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(entry)}" for name, entry in entries.items())
+        sections.append(f"{json.dumps(title)}: {{\n{lines}\n}}")
+    return "{\n" + ",\n".join(sections) + "\n}\n"
