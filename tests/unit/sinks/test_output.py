@@ -1,0 +1,87 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from xcapscript.sinks.base import SinkError
+from xcapscript.sinks.output import Output
+
+NOBODY = 65534
+SUDO = {"SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY)}
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+
+
+def whole(_blocks: bytes, limit: int) -> int:
+    return limit // 4 * 4
+
+
+def test_a_file_is_emptied_and_made_as_the_umask_says(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    mask = os.umask(0o027)
+    try:
+        Output(str(path), environ={}).write(b"abcd", whole)
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o640
+    Output(str(path), environ={}).close()
+    assert path.read_bytes() == b""
+
+
+@as_root
+def test_a_new_file_belongs_to_who_called_sudo(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    Output(str(path), environ=SUDO).close()
+    assert (path.stat().st_uid, path.stat().st_gid) == (NOBODY, NOBODY)
+
+
+@as_root
+def test_a_file_that_was_there_keeps_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    Output(str(path), environ=SUDO).close()
+    assert path.stat().st_uid == 0
+
+
+@pytest.mark.parametrize("environ", [{}, {"SUDO_UID": "1"}, {"SUDO_UID": "x", "SUDO_GID": "-1"}])
+def test_without_a_sudo_user_the_file_is_ours(tmp_path: Path, environ: dict[str, str]) -> None:
+    path = tmp_path / "f"
+    Output(str(path), environ=environ).close()
+    assert path.stat().st_uid == os.geteuid()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing/f", "No such file or directory"),
+        ("", "Is a directory"),
+        ("a\x1b\n", "a\\x1b\\x0a': Is a directory"),
+    ],
+)
+def test_what_cannot_be_opened_is_named(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "a\x1b\n").mkdir()
+    with pytest.raises(SinkError) as caught:
+        Output(f"{tmp_path}/{name}")
+    assert caught.value.message.startswith(f"cannot write '{tmp_path}/")
+    assert caught.value.message.endswith(message)
+
+
+def test_closing_twice_does_no_harm(tmp_path: Path) -> None:
+    output = Output(str(tmp_path / "f"))
+    output.close()
+    with (tmp_path / "other").open("wb") as other:  # which is likely to get the same descriptor
+        output.close()
+        other.write(b"x")
+
+
+def test_a_descriptor_that_does_not_wait_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_write, refusals = os.write, [BlockingIOError(), BlockingIOError()]
+
+    def write(fd: int, data: bytes) -> int:
+        if refusals:
+            raise refusals.pop()
+        return real_write(fd, data)
+
+    monkeypatch.setattr(os, "write", write)
+    Output(str(tmp_path / "f")).write(b"abcdefgh", whole)
+    assert (tmp_path / "f").read_bytes() == b"abcdefgh"
