@@ -1,0 +1,1 @@
+"""Script text to the syntax tree: the grammar, the nodes, the parser and the splitting of predicates."""

@@ -1,0 +1,237 @@
+"""Script text to `ast.Script`. The only file that imports lark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lark import Lark, Token, Transformer, Tree
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
+from xcapscript.resources import cache_directory
+from xcapscript.source import Source, Span
+from xcapscript.syntax import ast
+
+DURATIONS = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+TOP_LEVEL = ("import", "hook")
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "e": "\x1b", '"': '"', "\\": "\\"}
+
+SPOKEN = {
+    "ATTACH": "a hook",
+    "PREDICATE": "a /filter/",
+    "LBRACE": "'{'",
+    "RBRACE": "'}'",
+    "LPAR": "'('",
+    "RPAR": "')'",
+    "LSQB": "'['",
+    "RSQB": "']'",
+    "SEMICOLON": "';'",
+    "COMMA": "','",
+    "EQUAL": "'='",
+    "NAME": "a name",
+    "STRING": "a string",
+    "NUMBER": "a number",
+    "MAP": "an @map",
+    "$END": "the end",
+}
+
+
+def parse(source: Source) -> ast.Script:
+    """The tree of a script; ScriptError if it is not in the language."""
+    try:
+        tree = _grammar().parse(source.text)
+    except UnexpectedInput as error:
+        raise ScriptError([_explain(error, source)]) from None
+    builder = _Builder(source)
+    script: ast.Script = builder.transform(tree)
+    if builder.diagnostics:
+        raise ScriptError(builder.diagnostics)
+    return script
+
+
+@cache
+def _grammar() -> Lark:
+    path = Path(__file__).with_name("xcap.lark")
+    directory = cache_directory()
+    return Lark(
+        path.read_text(encoding="utf-8"),
+        parser="lalr",
+        lexer="contextual",
+        propagate_positions=True,
+        maybe_placeholders=True,
+        cache=str(directory / "grammar.pickle") if directory else False,
+    )
+
+
+class _Builder(Transformer[Token, Any]):
+    """Builds nodes from the bottom up. Mistakes are collected: an exception in here would arrive as another one."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(visit_tokens=False)
+        self.source = source
+        self.diagnostics: list[Diagnostic] = []
+
+    def _call_userfunc(self, tree: Tree[Token], new_children: list[Any] | None = None) -> Any:
+        children = tree.children if new_children is None else new_children
+        meta = tree.meta
+        span = self.source.span(0, 0) if meta.empty else self.source.span(meta.start_pos, meta.end_pos)
+        build: Callable[[list[Any], Span], Any] = getattr(self, tree.data)
+        return build(children, span)
+
+    def _token_span(self, token: Token) -> Span:
+        start = token.start_pos or 0
+        return self.source.span(start, start + len(token))
+
+    def _name(self, token: Token) -> ast.Name:
+        return ast.Name(str(token), self._token_span(token))
+
+    def start(self, children: list[Any], _span: Span) -> ast.Script:
+        return ast.Script(tuple(children), self.source.span(0, len(self.source.text)))
+
+    def import_(self, children: list[Any], span: Span) -> ast.Import:
+        return ast.Import(self.string(children, self._token_span(children[0])), span)
+
+    def hook_alias(self, children: list[Any], span: Span) -> ast.HookAlias:
+        name, *alternatives = children
+        return ast.HookAlias(self._name(name), tuple(alternatives), span)
+
+    def clause(self, children: list[Any], span: Span) -> ast.Clause:
+        attaches = tuple(child for child in children if isinstance(child, ast.Attach))
+        predicate = next((child for child in children if isinstance(child, ast.Predicate)), None)
+        block = next((child for child in children if isinstance(child, ast.Block)), None)
+        return ast.Clause(attaches, predicate, block, span)
+
+    unfinished = clause
+
+    def attach(self, children: list[Any], span: Span) -> ast.Attach:
+        return ast.Attach(str(children[0]), span)
+
+    def predicate(self, children: list[Any], span: Span) -> ast.Predicate:
+        return ast.Predicate(str(children[0])[1:-1], self.source.span(span.start + 1, span.end - 1))
+
+    def block(self, children: list[Any], span: Span) -> ast.Block:
+        return ast.Block(tuple(child for child in children if child is not None), span)
+
+    def action(self, children: list[Any], span: Span) -> ast.Action:
+        name, *arguments = children
+        return ast.Action(self._name(name), _present(arguments), span)
+
+    def update(self, children: list[Any], span: Span) -> ast.Update:
+        return ast.Update(children[0], children[1], span)
+
+    def keyword(self, children: list[Any], span: Span) -> ast.Keyword:
+        return ast.Keyword(self._name(children[0]), children[1], span)
+
+    def map(self, children: list[Any], span: Span) -> ast.Map:
+        name, *keys = children
+        return ast.Map(str(name), _present(keys), span)
+
+    def binary(self, children: list[Any], span: Span) -> ast.Binary:
+        left, operator, right = children
+        return ast.Binary(str(operator), left, right, span)
+
+    def negative(self, children: list[Any], span: Span) -> ast.Negative:
+        return ast.Negative(children[1], span)
+
+    def group(self, children: list[Any], _span: Span) -> Any:
+        return children[0]
+
+    def name(self, children: list[Any], _span: Span) -> ast.Name:
+        return self._name(children[0])
+
+    def parameter(self, children: list[Any], span: Span) -> ast.Parameter:
+        return ast.Parameter(str(children[0])[1:], span)
+
+    def call(self, children: list[Any], span: Span) -> ast.Call:
+        name, *arguments = children
+        return ast.Call(self._name(name), _present(arguments), span)
+
+    def member(self, children: list[Any], span: Span) -> ast.Member:
+        return ast.Member(children[0], self._name(children[1]), span)
+
+    def number(self, children: list[Any], span: Span) -> ast.Number:
+        text = str(children[0])
+        value = read_number(text)
+        if value is None or value >= 2**64:
+            hint = "write 10, 1_000, 0x1f, or a duration such as 5ms (ns us ms s m h)"
+            self.diagnostics.append(Diagnostic(Code.BAD_LITERAL, f"'{text}' is not a number", span, (hint,)))
+        return ast.Number(value or 0, span)
+
+    def string(self, children: list[Any], span: Span) -> ast.String:
+        body = str(children[0])[1:-1]
+
+        def resolve(match: re.Match[str]) -> str:
+            if match[1]:
+                return chr(int(match[1], 16))
+            if match[2] not in ESCAPES:
+                at = span.start + 1 + match.start()
+                where = self.source.span(at, at + 2)
+                hint = f"the escapes are {' '.join(chr(92) + known for known in ESCAPES)} \\xNN"
+                message = f"'{match[0]}' is not an escape"
+                self.diagnostics.append(Diagnostic(Code.BAD_LITERAL, message, where, (hint,)))
+            return ESCAPES.get(match[2], "")
+
+        return ast.String(re.sub(r"\\(?:x([0-9a-fA-F]{2})|(.))", resolve, body), span)
+
+
+def _present(children: list[Any]) -> tuple[Any, ...]:
+    """Without the placeholders of what was left out."""
+    return tuple(child for child in children if child is not None)
+
+
+def read_number(text: str) -> int | None:
+    """The value of a number or duration (in ns) as the language writes it; None if it is none."""
+    if match := re.fullmatch(r"0[xX]([0-9a-fA-F][0-9a-fA-F_]*)", text):
+        return int(match[1].replace("_", ""), 16)
+    if match := re.fullmatch(r"([0-9][0-9_]*)(ns|us|ms|s|m|h)?", text):
+        return int(match[1].replace("_", "")) * DURATIONS[match[2] or ""]
+    return None
+
+
+def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
+    at, length = _where(error, source)
+    span = source.span(at, at + length)
+    found = source.text[at : at + length]
+    expected = _expected(error)
+    if re.fullmatch(r'"[^"]*', found):
+        return Diagnostic(Code.UNCLOSED_STRING, "the string is not closed on its line", span, ("end it with '\"'",))
+    if found.startswith("/*"):
+        return Diagnostic(Code.SYNTAX, "the comment is not closed", span, ("end it with '*/'",))
+    if found.startswith("/") and "PREDICATE" in expected:
+        return _unclosed_predicate(source, at)
+    what = f"'{found}'" if found else "the end of the program"
+    wanted = ", ".join(sorted({SPOKEN[name] for name in expected if name in SPOKEN}))
+    hints = [f"expected {wanted}"] if wanted else []
+    if "LBRACE" in expected:
+        hints[:0] = did_you_mean(source.text[:at].split()[-1], TOP_LEVEL)
+    return Diagnostic(Code.SYNTAX, f"{what} was not expected here", span, tuple(hints))
+
+
+def _unclosed_predicate(source: Source, at: int) -> Diagnostic:
+    hint = "a predicate ends at the '/' before '{', ';' or the end; it cannot hold '{', '}' or ';'"
+    span = source.span(at, at + 1)
+    return Diagnostic(Code.UNCLOSED_PREDICATE, "the predicate is not closed: '/' is missing", span, (hint,))
+
+
+def _where(error: UnexpectedInput, source: Source) -> tuple[int, int]:
+    """Offset and length of what was not expected; at the end of the text lark gives the token before it."""
+    if isinstance(error, UnexpectedToken):
+        token = error.token
+        if token.type == "$END":
+            return len(source.text.rstrip()), 0
+        return token.start_pos or 0, len(token)
+    at = error.pos_in_stream or 0
+    match = re.compile(r'\w+|"[^"\n]*"?|/\*|.', re.DOTALL).match(source.text, at)
+    return at, len(match[0]) if match else 0
+
+
+def _expected(error: UnexpectedInput) -> frozenset[str]:
+    if isinstance(error, UnexpectedToken):
+        return frozenset(error.accepts or error.expected)
+    if isinstance(error, UnexpectedCharacters):
+        return frozenset(error.allowed or ())
+    return frozenset()
