@@ -1,0 +1,1 @@
+"""Meaning: from the syntax tree and the kernel to a resolved program."""

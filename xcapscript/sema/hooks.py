@@ -1,0 +1,165 @@
+"""Attach points to hooks: what an attach point names on this kernel, and what the hook gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import NoReturn
+
+from xcapscript.builtins import REASON_ENUM
+from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
+from xcapscript.ir import Hook, HookArgument
+from xcapscript.kernel.facts import Kernel, RawTracepoint, Tracepoint
+from xcapscript.library import Library
+from xcapscript.syntax import ast
+from xcapscript.syntax.parse import parse, read_number
+from xcapscript.types import EnumType, PointerType
+from xcapscript.unit import Attachment, HookKind
+
+SHORT_NAMES = {"rt": "rawtracepoint", "t": "tracepoint", "i": "interval", "BEGIN": "begin", "END": "end"}
+LATER_KINDS = frozenset(
+    {"kprobe", "k", "kretprobe", "kr", "fentry", "f", "fexit", "fr", "uprobe", "u", "uretprobe", "ur", "usdt", "U"}
+    | {"xdp", "tc", "socket"}
+)
+MINIMAL_PERIOD = 1_000_000
+ABSENT = frozenset({Code.MISSING_HOOK, Code.UNSUPPORTED})
+"""What makes the next alternative of a hook be tried."""
+
+SKB = "struct sk_buff"
+SKB_FIELDS = ("skbaddr", "skb")
+"""Tracepoint records hold the packet as `void *` under these names (include/trace/events/{skb,net,napi,...}.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Resolves attach points against a script's aliases, the standard library and a kernel."""
+
+    aliases: Mapping[str, ast.HookAlias]
+    library: Library
+    kernel: Kernel
+
+    def resolve(self, attach: ast.Attach) -> list[Hook]:
+        """The hooks that an attach point names, more than one for a wildcard; ScriptError if there is none."""
+        return self._resolve(attach, attach.text, ())
+
+    def _resolve(self, attach: ast.Attach, shown: str, within: tuple[str, ...]) -> list[Hook]:
+        kind, colon, target = attach.text.partition(":")
+        kind = SHORT_NAMES.get(kind, kind)
+        if "(" in attach.text:
+            _refuse(Code.UNSUPPORTED, attach, "bindings such as '(skb=arg1)' are not in this version")
+        if kind in LATER_KINDS:
+            _refuse(Code.UNSUPPORTED, attach, f"'{kind}' hooks are not in this version", "see 'xcap -l'")
+        match kind:
+            case "rawtracepoint":
+                return self._matching(attach, target, shown, self.kernel.raw_tracepoints, self._raw_tracepoint)
+            case "tracepoint":
+                return self._matching(attach, target, shown, self.kernel.tracepoints, self._tracepoint)
+            case "interval":
+                return [Hook(shown, Attachment(HookKind.INTERVAL, period=_period(attach, target)), (), None, None)]
+            case "begin" | "end" if not colon:
+                return [Hook(kind, Attachment(HookKind(kind)), (), None, None)]
+            case _ if colon:
+                hints = did_you_mean(kind, [k.value for k in HookKind])
+                _refuse(Code.BAD_HOOK, attach, f"there is no kind of hook called '{kind}'", *hints)
+            case _:
+                return self._alias(attach, within)
+
+    def _alias(self, attach: ast.Attach, within: tuple[str, ...]) -> list[Hook]:
+        name = attach.text
+        alias = self.aliases.get(name) or self._standard(name)
+        if name in within:
+            _refuse(Code.UNKNOWN_HOOK, attach, f"hook '{name}' stands for itself")
+        if alias is None:
+            known = {*self.aliases, *self.library.standard_names(), *(k.value for k in HookKind)}
+            _refuse(Code.UNKNOWN_HOOK, attach, f"unknown hook '{name}'", *did_you_mean(name, known))
+        for alternative in alias.alternatives:
+            try:
+                return self._resolve(alternative, name, (*within, name))
+            except ScriptError as error:
+                if not all(d.code in ABSENT for d in error.diagnostics):
+                    raise
+        tried = ", ".join(alternative.text for alternative in alias.alternatives)
+        _refuse(Code.MISSING_HOOK, attach, f"this kernel has none of the hooks that '{name}' stands for: {tried}")
+
+    def _standard(self, name: str) -> ast.HookAlias | None:
+        source = self.library.standard(name)
+        if source is None:
+            return None
+        items = parse(source).items
+        return next((i for i in items if isinstance(i, ast.HookAlias) and i.name.name == name), None)
+
+    def _matching(
+        self, attach: ast.Attach, target: str, shown: str, names: Callable[[], object], one: _Maker
+    ) -> list[Hook]:
+        """The hook of that name, or all with a packet that a wildcard matches."""
+        known = names()
+        assert isinstance(known, list | tuple)
+        if not target:
+            _refuse(Code.BAD_HOOK, attach, f"'{attach.text}' names no tracepoint", "see 'xcap -l'")
+        if "*" not in target:
+            hook = one(target, shown)
+            if hook is None:
+                hints = did_you_mean(target, known)
+                _refuse(Code.MISSING_HOOK, attach, f"this kernel has no '{attach.text}'", *hints)
+            return [hook]
+        kind = attach.text.partition(":")[0]
+        hooks = [one(name, f"{kind}:{name}") for name in known if fnmatchcase(name, target)]
+        found = [hook for hook in hooks if hook is not None and hook.skb is not None]
+        if not found:
+            _refuse(Code.MISSING_HOOK, attach, f"'{attach.text}' matches no hook that has a packet", "see 'xcap -l'")
+        return found
+
+    def _raw_tracepoint(self, target: str, shown: str) -> Hook | None:
+        facts = self.kernel.raw_tracepoint(target)
+        return None if facts is None else raw_tracepoint_hook(facts, shown)
+
+    def _tracepoint(self, target: str, shown: str) -> Hook | None:
+        category, _, name = target.partition(":")
+        facts = self.kernel.tracepoint(category, name) if name else None
+        return None if facts is None else tracepoint_hook(facts, shown)
+
+
+_Maker = Callable[[str, str], Hook | None]
+
+
+def raw_tracepoint_hook(facts: RawTracepoint, shown: str) -> Hook:
+    """A raw tracepoint: its packet is the argument that BTF calls `struct sk_buff *`."""
+    arguments = tuple(HookArgument(a.name, a.type, index) for index, a in enumerate(facts.arguments))
+    skb = next((a for a in arguments if a.type == PointerType(SKB)), None)
+    return Hook(shown, Attachment(HookKind.RAWTRACEPOINT, facts.name), arguments, skb, _reason(arguments))
+
+
+def tracepoint_hook(facts: Tracepoint, shown: str) -> Hook:
+    """A tracepoint: its packet is the field that tracepoints of the network stack keep it in."""
+    arguments = tuple(HookArgument(f.name, f.type, f.offset) for f in facts.fields if not f.dynamic)
+    skb = next((a for a in arguments if a.name in SKB_FIELDS and isinstance(a.type, PointerType)), None)
+    target = f"{facts.category}:{facts.name}"
+    return Hook(shown, Attachment(HookKind.TRACEPOINT, target, facts.id), arguments, skb, _reason(arguments))
+
+
+def _reason(arguments: tuple[HookArgument, ...]) -> HookArgument | None:
+    return next((a for a in arguments if isinstance(a.type, EnumType) and a.type.name == REASON_ENUM), None)
+
+
+def _period(attach: ast.Attach, target: str) -> int:
+    """The period of an interval in ns: `10s`, `hz:4`, or as bpftrace has it, `s:10`."""
+    unit, colon, number = target.partition(":")
+    value = read_number(f"{number}{unit}" if colon and unit != "hz" else number or target)
+    if value and unit == "hz":
+        value = 10**9 // value
+    if not value or not re.search(r"[a-z]", target):
+        _refuse(
+            Code.BAD_HOOK,
+            attach,
+            f"'{attach.text}' has no period",
+            "write interval:10s, interval:500ms or interval:hz:4",
+        )
+    if value < MINIMAL_PERIOD:
+        _refuse(Code.BAD_HOOK, attach, f"'{attach.text}' is too often", "the shortest period is 1ms")
+    return value
+
+
+def _refuse(code: Code, attach: ast.Attach, message: str, *hints: str) -> NoReturn:
+    raise ScriptError([Diagnostic(code, message, attach.span, hints)])

@@ -1,0 +1,77 @@
+"""Imports: every file that a script means is read once, and its definitions and clauses are gathered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
+from xcapscript.library import Library
+from xcapscript.source import Source, Span
+from xcapscript.syntax import ast
+from xcapscript.syntax.parse import parse
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The clauses in order, those of imported files first, and the hooks that the files define, by name."""
+
+    clauses: tuple[ast.Clause, ...]
+    aliases: dict[str, ast.HookAlias]
+
+
+@dataclass(slots=True)
+class _Gatherer:
+    library: Library
+    seen: set[str] = field(default_factory=set)
+    clauses: list[ast.Clause] = field(default_factory=list)
+    aliases: dict[str, ast.HookAlias] = field(default_factory=dict)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def add(self, script: ast.Script) -> None:
+        for item in script.items:
+            match item:
+                case ast.Import(name):
+                    self._import(name)
+                case ast.HookAlias():
+                    self._define(item)
+                case ast.Clause():
+                    self.clauses.append(item)
+
+    def _define(self, alias: ast.HookAlias) -> None:
+        before = self.aliases.setdefault(alias.name.name, alias)
+        if before is not alias:
+            note = Note("it is defined here first", before.name.span)
+            message = f"hook '{alias.name.name}' is defined twice"
+            self.diagnostics.append(Diagnostic(Code.REDEFINED, message, alias.name.span, notes=(note,)))
+
+    def _import(self, name: ast.String) -> None:
+        source = self._read(name.value, name.span)
+        if source is None or source.name in self.seen:
+            return
+        self.seen.add(source.name)
+        try:
+            self.add(parse(source))
+        except ScriptError as error:
+            self.diagnostics.extend(error.diagnostics)
+
+    def _read(self, name: str, span: Span) -> Source | None:
+        try:
+            source = self.library.find(name, span.source, span)
+        except (OSError, UnicodeDecodeError) as error:
+            self.diagnostics.append(Diagnostic(Code.UNKNOWN_IMPORT, f"cannot read '{name}': {error}", span))
+            return None
+        if source is None:
+            tried = ", ".join(str(path) for path in self.library.candidates(name, span.source))
+            hints = (*did_you_mean(name, self.library.standard_names()), f"looked for {tried}")
+            message = f"there is no library '{name}'"
+            self.diagnostics.append(Diagnostic(Code.UNKNOWN_IMPORT, message, span, hints))
+        return source
+
+
+def gather(script: ast.Script, library: Library) -> Gathered:
+    """Read all that `script` imports; ScriptError with what is wrong in any of the files."""
+    gatherer = _Gatherer(library)
+    gatherer.add(script)
+    if gatherer.diagnostics:
+        raise ScriptError(gatherer.diagnostics)
+    return Gathered(tuple(gatherer.clauses), gatherer.aliases)
