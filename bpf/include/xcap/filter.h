@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What a generated filter reads its packet through. A load behind cap_len, or of memory that cannot be read, fails,
+ * and with it the whole filter: it answers "no match", also under `not`, as libpcap's bpf_filter() does. */
+#pragma once
+
+#ifndef XCAP_INLINE
+#define XCAP_INLINE static inline __attribute__((always_inline))
+#endif
+
+#ifndef XCAP_WINDOW
+#define XCAP_WINDOW 256
+#endif
+
+/* How many IPv6 extension headers (or IPv4 AH headers) `protochain` follows. */
+#ifndef XCAP_MAX_CHAIN
+#define XCAP_MAX_CHAIN 16
+#endif
+
+struct xcap_view {
+	const u8 *window; /* the packet's first bytes, in a map's value: XCAP_WINDOW bytes of it must be there */
+	u32 window_len;   /* how many of them were read: min(cap_len, XCAP_WINDOW) */
+	u64 start;        /* kernel address of byte 0; bytes behind the window are read from there */
+	u32 cap_len;      /* bytes that may be read */
+	u32 wire_len;     /* #pktlen */
+};
+
+typedef u16 __attribute__((__may_alias__)) xcap_be16;
+typedef u32 __attribute__((__may_alias__)) xcap_be32;
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define XCAP_BE16(value) __builtin_bswap16(value)
+#define XCAP_BE32(value) __builtin_bswap32(value)
+#else
+#define XCAP_BE16(value) (value)
+#define XCAP_BE32(value) (value)
+#endif
+
+/* Clang knows nothing of a pinned value: it neither moves what computes it nor drops a bound of it. Registers of the
+ * filter are pinned where they are copied, or long arithmetic waits for its end with every operand on the stack. */
+#define XCAP_PIN(value) asm volatile("" : "+r"(value))
+
+/* Volatile: clang would keep the values of many loads, each once loaded, and a long filter would need more than the
+ * 512 bytes of stack that there are. */
+XCAP_INLINE u32 xcap_get(const void *at, u32 size)
+{
+	if (size == 4)
+		return XCAP_BE32(*(const volatile xcap_be32 *)at);
+	if (size == 2)
+		return XCAP_BE16(*(const volatile xcap_be16 *)at);
+	return *(const volatile u8 *)at;
+}
+
+/* ld, ldh, ldb [offset]: 0 if it fails. `far` is room for the bytes behind the window, one for the whole filter. */
+XCAP_INLINE int xcap_load(const struct xcap_view *v, u64 offset, u32 size, u32 *value, u32 *far)
+{
+	if (offset <= XCAP_WINDOW - size) {
+		if (offset + size > v->window_len)
+			return 0;
+		*value = xcap_get(v->window + offset, size);
+		return 1;
+	}
+	if (offset + size > v->cap_len)
+		return 0;
+	if (bpf_probe_read_kernel(far, size, (const void *)(unsigned long)(v->start + offset)))
+		return 0;
+	*value = xcap_get(far, size);
+	return 1;
+}
+
+/* ld, ldh, ldb [x + k]: the sum has 33 bits, and does not wrap. */
+XCAP_INLINE int xcap_load_x(const struct xcap_view *v, u32 x, u32 k, u32 size, u32 *value, u32 *far)
+{
+	u64 offset = (u64)x + k;
+
+	/* else clang compares one register with XCAP_WINDOW and adds another to the pointer: no bound for the verifier */
+	XCAP_PIN(offset);
+	return xcap_load(v, offset, size, value, far);
+}

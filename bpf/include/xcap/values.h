@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The builtin values, arithmetic that BPF lacks, and the description of a packet that goes with it. */
+#pragma once
+
+#include <xcap/runtime.h>
+
+XCAP_INLINE u32 xcap_pid(struct xcap_hit *hit)
+{
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
+XCAP_INLINE u32 xcap_tid(struct xcap_hit *hit)
+{
+	return bpf_get_current_pid_tgid();
+}
+
+XCAP_INLINE u32 xcap_uid(struct xcap_hit *hit)
+{
+	return bpf_get_current_uid_gid();
+}
+
+XCAP_INLINE u32 xcap_cpu(struct xcap_hit *hit)
+{
+	return bpf_get_smp_processor_id();
+}
+
+XCAP_INLINE u64 xcap_nsecs(struct xcap_hit *hit)
+{
+	return bpf_ktime_get_ns();
+}
+
+XCAP_INLINE u32 xcap_len(struct xcap_hit *hit)
+{
+	return hit->wire_len;
+}
+
+/* bpf_get_current_comm() fills all 16 bytes. */
+XCAP_INLINE void xcap_comm(struct xcap_hit *hit, char *to)
+{
+	bpf_get_current_comm(to, 16);
+}
+
+XCAP_INLINE u32 xcap_ifindex(struct xcap_hit *hit)
+{
+	const struct net_device *dev = hit->skb.dev;
+	u32 ifindex;
+
+	if (!dev || bpf_probe_read_kernel(&ifindex, sizeof(ifindex), &dev->ifindex))
+		return 0;
+	return ifindex;
+}
+
+/* What lies behind the NUL of a name that was once longer must not make two keys of one name. */
+XCAP_INLINE void xcap_ifname(struct xcap_hit *hit, char *to)
+{
+	const struct net_device *dev = hit->skb.dev;
+
+	__builtin_memset(to, 0, 16);
+	if (dev)
+		bpf_probe_read_kernel_str(to, 16, dev->name);
+}
+
+XCAP_INLINE u32 xcap_netns(struct xcap_hit *hit)
+{
+	const struct net_device *dev = hit->skb.dev;
+	const struct sock *sk = hit->skb.sk;
+	const struct net *net = NULL;
+	u32 inum = 0;
+
+	if (dev)
+		bpf_probe_read_kernel(&net, sizeof(net), &dev->nd_net.net);
+	if (!net && sk)
+		bpf_probe_read_kernel(&net, sizeof(net), &sk->__sk_common.skc_net.net);
+	if (net)
+		bpf_probe_read_kernel(&inum, sizeof(inum), &net->ns.inum);
+	return inum;
+}
+
+/* Fill what goes with every packet that is sent; the sender sets id and cap_len. */
+XCAP_INLINE void xcap_describe(struct xcap_hit *hit, u32 reason)
+{
+	struct xcap_packet_event *event = &hit->event;
+	u64 task = bpf_get_current_pid_tgid();
+
+	event->cpu = bpf_get_smp_processor_id();
+	event->time = bpf_ktime_get_ns();
+	event->wire_len = hit->wire_len;
+	event->ifindex = xcap_ifindex(hit);
+	event->netns = xcap_netns(hit);
+	event->reason = reason;
+	event->pid = task >> 32;
+	event->tid = task;
+	event->link = hit->link;
+	event->pad = 0;
+	xcap_comm(hit, event->comm);
+	xcap_ifname(hit, event->ifname);
+}
+
+/* BPF divides without sign only; division by zero gives 0 there, and is undefined in C. */
+XCAP_INLINE u64 xcap_div_u64(u64 a, u64 b)
+{
+	return b ? a / b : 0;
+}
+
+XCAP_INLINE u64 xcap_mod_u64(u64 a, u64 b)
+{
+	return b ? a % b : a;
+}
+
+XCAP_INLINE s64 xcap_div_s64(s64 a, s64 b)
+{
+	u64 quotient = xcap_div_u64(a < 0 ? -(u64)a : a, b < 0 ? -(u64)b : b);
+
+	return (a < 0) != (b < 0) ? -quotient : quotient;
+}
+
+XCAP_INLINE s64 xcap_mod_s64(s64 a, s64 b)
+{
+	u64 rest = xcap_mod_u64(a < 0 ? -(u64)a : a, b < 0 ? -(u64)b : b);
+
+	return a < 0 ? -rest : rest;
+}
+
+XCAP_INLINE u64 xcap_shl_u64(u64 a, u64 b)
+{
+	return b < 64 ? a << b : 0;
+}
+
+XCAP_INLINE u64 xcap_shr_u64(u64 a, u64 b)
+{
+	return b < 64 ? a >> b : 0;
+}
+
+/* The bucket of a histogram: 0 below zero, 1 for zero, 2 + n for [2^n, 2^(n+1)). */
+XCAP_INLINE u32 xcap_bucket_u64(u64 value)
+{
+	u32 log = 0;
+
+	if (!value)
+		return 1;
+#pragma unroll
+	for (u32 step = 32; step; step >>= 1) {
+		if (value >> step) {
+			value >>= step;
+			log += step;
+		}
+	}
+	return 2 + log;
+}
+
+XCAP_INLINE u32 xcap_bucket_s64(s64 value)
+{
+	return value < 0 ? 0 : xcap_bucket_u64(value);
+}

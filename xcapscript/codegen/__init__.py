@@ -1,0 +1,1 @@
+"""C text: from the resolved program to what BCC compiles."""

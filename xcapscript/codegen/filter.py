@@ -1,0 +1,207 @@
+"""Classic BPF to a C function over the packet's bytes, with the semantics of libpcap's bpf_filter()."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import assert_never
+
+from xcapscript.codegen.emitter import Emitter
+from xcapscript.errors import CompilerBug
+from xcapscript.pcap.cbpf import (
+    BPF_A,
+    SKF_AD_OFF,
+    Alu,
+    Block,
+    Class,
+    Instruction,
+    Jump,
+    Misc,
+    Mode,
+    blocks,
+    disassemble_one,
+    has_loop,
+    reachable,
+    refusal,
+)
+from xcapscript.pcap.window import header_window
+
+MIN_WINDOW, MAX_WINDOW = 64, 256
+"""Bytes of a packet that are read at once. More than 256 are copied slower than a far load or two take."""
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_FORM = "static inline __attribute__((always_inline)) int {}(const struct xcap_view *v)"
+
+_COMPARISONS = {Jump.BPF_JEQ: "==", Jump.BPF_JGT: ">", Jump.BPF_JGE: ">=", Jump.BPF_JSET: "&"}
+_OPERATORS = {
+    Alu.BPF_ADD: "+",
+    Alu.BPF_SUB: "-",
+    Alu.BPF_MUL: "*",
+    Alu.BPF_DIV: "/",
+    Alu.BPF_MOD: "%",
+    Alu.BPF_OR: "|",
+    Alu.BPF_AND: "&",
+    Alu.BPF_XOR: "^",
+    Alu.BPF_LSH: "<<",
+    Alu.BPF_RSH: ">>",
+}
+
+
+class UnsupportedFilter(Exception):  # a refusal of what cannot be translated, in one sentence
+    """libpcap compiles the expression, and we cannot translate it; the message says why."""
+
+
+def filter_function(name: str, instructions: Iterable[tuple[int, int, int, int]]) -> str:
+    """The C function `int name(const struct xcap_view *v)`, which returns 1 for a match and 0 otherwise.
+
+    It needs <xcap/filter.h>. UnsupportedFilter for what `pcap.cbpf.refusal()` tells of.
+    """
+    if not _NAME.fullmatch(name):
+        raise CompilerBug(f"'{name}' is no name for a filter function")
+    program = tuple(map(Instruction._make, instructions))
+    if reason := refusal(program):
+        raise UnsupportedFilter(reason)
+    try:
+        return _Function(program).text(name)
+    except (ValueError, IndexError) as error:
+        raise CompilerBug(f"libpcap made an instruction that is not known: {error}") from error
+
+
+def window_size(filters: Iterable[Iterable[tuple[int, int, int, int]]]) -> int:
+    """XCAP_WINDOW for programs that run these filters: a power of two that holds the headers they read."""
+    programs = [tuple(map(Instruction._make, instructions)) for instructions in filters]
+    needed = max((header_window(program, MAX_WINDOW) for program in programs), default=0)
+    return max(MIN_WINDOW, 1 << (needed - 1).bit_length() if needed else 0)
+
+
+class _Function:
+    """One function in the making: a label for each basic block that is jumped to, a statement for each instruction."""
+
+    def __init__(self, program: Sequence[Instruction]) -> None:
+        self._program = program
+        self._blocks = blocks(program)
+        self._emitter = Emitter()
+
+    def text(self, name: str) -> str:
+        jumped_to = {target for block in self._blocks for target in _jumps(block)}
+        with self._emitter.function(_FORM.format(name)):
+            self._declare()
+            for block in self._blocks:
+                if block.start in jumped_to:
+                    self._emitter.label(f"L{block.start}")
+                for at in range(block.start, block.end):
+                    self._emitter.comment(disassemble_one(self._program, at).rstrip())
+                    self._instruction(self._program[at], block)
+        return self._emitter.text()
+
+    def _declare(self) -> None:
+        slots = sorted(
+            {
+                insn.k
+                for insn in (self._program[at] for at in reachable(self._program))
+                if insn.cls in (Class.BPF_ST, Class.BPF_STX)
+                or (insn.cls in (Class.BPF_LD, Class.BPF_LDX) and insn.mode is Mode.BPF_MEM)
+            }
+        )
+        registers = ", ".join(f"{register} = 0" for register in ("a", "x", *(f"m{slot}" for slot in slots)))
+        self._emitter.line(f"u32 {registers}, far;")
+        if has_loop(self._program):
+            self._emitter.line("u32 hops = 0;")
+        self._emitter.line()
+
+    def _instruction(self, insn: Instruction, block: Block) -> None:
+        match insn.cls:
+            case Class.BPF_LD:
+                self._load("a", insn)
+            case Class.BPF_LDX:
+                self._load("x", insn)
+            case Class.BPF_ST:
+                self._copy(f"m{insn.k}", "a")
+            case Class.BPF_STX:
+                self._copy(f"m{insn.k}", "x")
+            case Class.BPF_ALU:
+                self._arithmetic(Alu(insn.code & 0xF0), insn)
+            case Class.BPF_JMP:
+                self._jump(insn, block)
+            case Class.BPF_RET:
+                value = "a != 0" if insn.code & 0x18 == BPF_A else str(int(insn.k != 0))
+                self._emitter.line(f"return {value};")
+            case Class.BPF_MISC:
+                self._copy(*("xa" if Misc(insn.code & 0xF8) is Misc.BPF_TAX else "ax"))
+            case _:
+                assert_never(insn.cls)
+
+    def _load(self, register: str, insn: Instruction) -> None:
+        match insn.mode:
+            case Mode.BPF_IMM:
+                self._emitter.line(f"{register} = {_number(insn.k)};")
+            case Mode.BPF_MEM:
+                self._emitter.line(f"{register} = m{insn.k};")
+            case Mode.BPF_LEN:
+                self._emitter.line(f"{register} = v->wire_len;")
+            case Mode.BPF_ABS if insn.k >= SKF_AD_OFF:
+                # Not what the kernel answers questions about (see refusal()): then there is no such byte.
+                self._emitter.line("return 0;")
+            case Mode.BPF_ABS:
+                self._guard(f"!xcap_load(v, {insn.k}, {insn.size.octets}, &{register}, &far)")
+            case Mode.BPF_IND:
+                self._guard(f"!xcap_load_x(v, x, {insn.k}, {insn.size.octets}, &{register}, &far)")
+            case Mode.BPF_MSH:
+                self._guard(f"!xcap_load(v, {insn.k}, 1, &{register}, &far)")
+                self._emitter.line(f"{register} = ({register} & 0xf) << 2;")
+            case _:
+                assert_never(insn.mode)
+
+    def _arithmetic(self, op: Alu, insn: Instruction) -> None:
+        if op is Alu.BPF_NEG:
+            self._emitter.line("a = -a;")
+            return
+        operand = "x" if insn.uses_x else _number(insn.k)
+        if op in (Alu.BPF_DIV, Alu.BPF_MOD):
+            self._guard(f"{operand} == 0")
+        statement = f"a {_OPERATORS[op]}= {operand};"
+        if op in (Alu.BPF_LSH, Alu.BPF_RSH):
+            # In C such a shift is undefined, and clang folds what hangs on it.
+            if insn.uses_x:
+                statement = f"a = x < 32 ? a {_OPERATORS[op]} x : 0;"
+            elif insn.k >= 32:
+                statement = "a = 0;"
+        self._emitter.line(statement)
+
+    def _jump(self, insn: Instruction, block: Block) -> None:
+        if insn.code & 0xF0 == Jump.BPF_JA:
+            self._goto(block.successors[0], block)
+            return
+        where_true, where_false = block.successors
+        operand = "x" if insn.uses_x else _number(insn.k)
+        condition = f"a {_COMPARISONS[Jump(insn.code & 0xF0)]} {operand}"
+        if where_true == block.end:
+            self._emitter.line(f"if (!({condition}))")
+            self._emitter.line(f"\tgoto L{where_false};")
+            return
+        self._emitter.line(f"if ({condition})")
+        self._emitter.line(f"\tgoto L{where_true};")
+        self._goto(where_false, block)
+
+    def _goto(self, target: int, block: Block) -> None:
+        if target < block.end:
+            self._guard("++hops > XCAP_MAX_CHAIN")
+        if target != block.end:
+            self._emitter.line(f"goto L{target};")
+
+    def _copy(self, target: str, source: str) -> None:
+        self._emitter.line(f"{target} = {source};")
+        self._emitter.line(f"XCAP_PIN({target});")
+
+    def _guard(self, failure: str) -> None:
+        self._emitter.line(f"if ({failure})")
+        self._emitter.line("\treturn 0;")
+
+
+def _jumps(block: Block) -> tuple[int, ...]:
+    """The successors of a block that need a label."""
+    return tuple(target for target in block.successors if target != block.end)
+
+
+def _number(value: int) -> str:
+    return f"{value}u" if value < 10 else f"0x{value:x}u"

@@ -1,0 +1,112 @@
+"""The C function of one probe: the gate, the packet, the filter, then the statements."""
+
+from __future__ import annotations
+
+from xcapscript.builtins import Needs
+from xcapscript.codegen.emitter import Emitter
+from xcapscript.codegen.literals import c_string
+from xcapscript.codegen.shell import argument
+from xcapscript.codegen.stmt import LINE_BYTES, Context, write_statement
+from xcapscript.ir import Dump, Filter, Line, Print, Printf, PrintStack, Probe, Statement
+from xcapscript.layout import EVENT
+from xcapscript.unit import EventKind, HookKind, LinkType
+
+TIMERS = frozenset({HookKind.INTERVAL, HookKind.BEGIN, HookKind.END})
+UNGATED = frozenset({HookKind.BEGIN, HookKind.END})
+"""Run by user space before the gate opens and after it is closed."""
+
+
+def write_body(
+    out: Emitter, probe: Probe, context: Context, filters: dict[str, tuple[str, str]], *, limited: bool
+) -> None:
+    """Write the body of a probe's function; `filters` has the C names of an expression's two functions."""
+    limited = limited and probe.hook.attachment.kind not in TIMERS and any(map(_is_shown, probe.body))
+    _write_entry(out, probe, context)
+    if probe.needs >= Needs.PACKET:
+        _write_packet(out, probe.filter, filters)
+    out.line("counters->matched++;")
+    if limited:
+        out.line("s64 ticket = __sync_fetch_and_add(&control->remaining, -1LL);")
+        with out.block("if (ticket <= 0)"):
+            out.line("return 0;")
+    if any(isinstance(s, Dump | Line | PrintStack) for s in probe.body):
+        reason = probe.hook.reason
+        value = argument(probe.hook.attachment.kind, reason.place, "u32") if reason else "0"
+        out.line(f"xcap_describe(hit, {value});")
+    for statement in probe.body:
+        _write_line_directive(out, statement)
+        write_statement(out, context, statement)
+    if limited:
+        _write_limit(out, probe, context)
+
+
+def _is_shown(statement: Statement) -> bool:
+    """Whether a statement makes output that a limit counts."""
+    return isinstance(statement, Dump | Line | PrintStack | Print | Printf)
+
+
+def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
+    number = context.program
+    out.line(f"u32 zero = 0, program = {number}, lost = 0;")
+    out.line("struct xcap_control *control = xcap_controls.lookup(&zero);")
+    out.line("struct xcap_counters *counters = xcap_counts.lookup(&program);")
+    out.line(f"struct xcap_scratch_{number} *scratch = xcap_scratch_{number}_map.lookup(&zero);")
+    out.line("if (!control || !counters || !scratch)")
+    out.line("\treturn 0;")
+    if probe.hook.attachment.kind not in UNGATED:
+        out.line("if (!control->live)")
+        out.line("\treturn 0;")
+    out.line("counters->hits++;")
+    out.line("struct xcap_hit *hit = &scratch->hit;")
+    if probe.needs >= Needs.SKB and probe.hook.skb is not None:
+        skb = argument(probe.hook.attachment.kind, probe.hook.skb.place, "u64")
+        with out.block(f"if (!xcap_read_skb(hit, (void *){skb}))"):
+            out.line("counters->no_packet++;")
+            out.line("return 0;")
+
+
+def _write_packet(out: Emitter, expression: Filter | None, filters: dict[str, tuple[str, str]]) -> None:
+    with out.block("if (!xcap_find_packet(hit, scratch->bytes))"):
+        out.line("counters->no_packet++;")
+        out.line("return 0;")
+    if expression is None:
+        return
+    ethernet, raw = filters[expression.text]
+    out.line("struct xcap_view view = {")
+    out.line("\t.window = scratch->bytes, .window_len = hit->window_len, .start = hit->start,")
+    out.line("\t.cap_len = hit->cap_len, .wire_len = hit->wire_len,")
+    out.line("};")
+    call = f"hit->link == {LinkType.EN10MB:d} ? {ethernet}(&view) : {raw}(&view)"
+    with out.block(f"if (!({call}))" if ethernet != raw else f"if (!{ethernet}(&view))"):
+        out.line("counters->no_match++;")
+        out.line("return 0;")
+
+
+def _write_limit(out: Emitter, probe: Probe, context: Context) -> None:
+    """Give the ticket back when its packet was lost; the last ticket closes the gate and says so."""
+    spec = context.declare(EventKind.LIMIT, EVENT, probe.span)
+    with out.block("if (lost)"):
+        out.line("__sync_fetch_and_add(&control->remaining, 1LL);")
+    with out.block("else if (ticket == 1)"):
+        out.line("control->live = 0;")
+        out.line(f"struct xcap_event record = {{ .id = {spec.id}, .cpu = bpf_get_smp_processor_id() }};")
+        out.line("record.time = bpf_ktime_get_ns();")
+        out.line("control->exited = 1;")
+        out.line("xcap_events.ringbuf_output(&record, sizeof(record), BPF_RB_NO_WAKEUP);")
+
+
+def _write_line_directive(out: Emitter, statement: Statement) -> None:
+    source = statement.span.source
+    out.directive(f"#line {statement.span.line} {c_string(source.name)}")
+
+
+def scratch_text(context: Context) -> str:
+    """The struct of a program's own per-CPU memory, and its map."""
+    number = context.program
+    size = max(context.snaplen, LINE_BYTES)
+    lines = [f"struct xcap_scratch_{number} {{", "\tstruct xcap_hit hit;", f"\tu8 bytes[{size}];"]
+    for name, layout in context.scratch.items():
+        lines.append(f"\tstruct {layout.name} {name};")
+        if name.startswith("stack_"):
+            lines.append(f"\tu8 {name}_bytes[XCAP_WINDOW];")
+    return "\n".join([*lines, "};", f"BPF_PERCPU_ARRAY(xcap_scratch_{number}_map, struct xcap_scratch_{number}, 1);"])

@@ -1,0 +1,33 @@
+"""The C functions of bpf/probes/: one template for each kind of hook, and how its arguments are reached."""
+
+from __future__ import annotations
+
+from string import Template
+
+from xcapscript.codegen.literals import c_comment, c_identifier
+from xcapscript.resources import bpf_directory
+from xcapscript.unit import HookKind
+
+SLOTS = {"TITLE", "FUNCTION", "BODY"}
+
+TEMPLATES = {
+    HookKind.RAWTRACEPOINT: "rawtracepoint.c",
+    HookKind.TRACEPOINT: "tracepoint.c",
+    HookKind.INTERVAL: "timer.c",
+    HookKind.BEGIN: "timer.c",
+    HookKind.END: "timer.c",
+}
+
+
+def function_text(kind: HookKind, title: str, function: str, body: str) -> str:
+    """The C function of one program."""
+    template = Template((bpf_directory() / "probes" / TEMPLATES[kind]).read_text(encoding="utf-8"))
+    assert set(template.get_identifiers()) == SLOTS
+    return template.substitute(TITLE=c_comment(title), FUNCTION=c_identifier(function), BODY=body)
+
+
+def argument(kind: HookKind, place: int, ctype: str) -> str:
+    """C text of an argument of the hook, as `ctype`."""
+    if kind is HookKind.RAWTRACEPOINT:
+        return f"(({ctype})ctx->args[{place:d}])"
+    return f"(*({ctype} *)((char *)ctx + {place:d}))"
