@@ -1,0 +1,1 @@
+"""The kernel side of a running program: loading, attaching, reading the ring and the maps."""

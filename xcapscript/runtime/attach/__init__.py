@@ -1,0 +1,1 @@
+"""Attaching programs: one file a hook kind."""

@@ -1,0 +1,15 @@
+"""Tracepoints: a perf event, which the kernel closes with its descriptor."""
+
+from __future__ import annotations
+
+from xcapscript.errors import KernelError
+from xcapscript.kernel.bpf import open_tracepoint
+from xcapscript.unit import Attachment
+
+
+def attach(attachment: Attachment, program: int) -> int:
+    """The perf event's descriptor; KernelError if the kernel refuses."""
+    try:
+        return open_tracepoint(attachment.id, program)
+    except OSError as error:
+        raise KernelError(f"cannot attach to tracepoint:{attachment.target}: {error.strerror}") from error

@@ -1,0 +1,46 @@
+"""Why a unit did not load, in words for the person who wrote the script."""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+from xcapscript.diagnostics import Code, Diagnostic, ScriptError
+from xcapscript.errors import CompilerBug, KernelError
+from xcapscript.unit import Unit
+
+CLANG = re.compile(r"^(?P<file>[^\n]+?):(?P<line>\d+):\d+: (?:fatal )?error: (?P<message>.*)$", re.MULTILINE)
+STACK_LIMIT = "BPF stack limit"
+VERDICT = re.compile(
+    r"^(?!\d+: |;|R\d|processed |from |\s|caller|callee|frame|func#|last_idx|regs=|parent |bpf: |$)(.+)$", re.MULTILINE
+)
+PLACE = re.compile(r"^; .* @ (?P<file>.+):(?P<line>\d+)$", re.MULTILINE)
+
+
+def blame_compiler(unit: Unit, log: str, *, died: bool) -> NoReturn:
+    """Raise what explains a compilation that failed, from what clang printed."""
+    if STACK_LIMIT in log:
+        message = "a clause needs more than the 512 bytes of stack that BPF has"
+        raise KernelError(message, advice="split its expression or its block into several clauses", log=log)
+    for match in CLANG.finditer(log):
+        for program in unit.programs:
+            if program.span.source.name == match["file"]:
+                raise ScriptError([Diagnostic(Code.COMPILE, f"clang says: {match['message']}", program.span)])
+    if died:
+        raise CompilerBug("the compiler's process ended without an answer", log=log)
+    raise CompilerBug("the generated program does not compile", log=log)
+
+
+def blame_verifier(unit: Unit, function: str, reason: str, log: str) -> NoReturn:
+    """Raise what explains a program that the kernel refused."""
+    program = next(p for p in unit.programs if p.function == function)
+    if "Operation not permitted" in reason:
+        message = "the kernel does not let us load BPF programs"
+        raise KernelError(message, advice="run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN", log=log)
+    verdicts = VERDICT.findall(log)
+    places = PLACE.findall(log)
+    span = program.span
+    name, line = places[-1] if places and places[-1][0] == span.source.name else (span.source.name, str(span.line))
+    why = f": {verdicts[-1]}" if verdicts else ""
+    message = f"{name}:{line}: the kernel's verifier refused the program for '{program.hook}'{why}"
+    raise KernelError(message, advice="see the whole log with -v", log=log)

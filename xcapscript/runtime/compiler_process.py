@@ -1,0 +1,118 @@
+"""The parent's side of the loader: starts it, asks it, and outlives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from xcapscript.resources import bpf_directory
+from xcapscript.runtime.blame import blame_compiler, blame_verifier
+from xcapscript.unit import HookKind, Unit
+
+PROGRAM_TYPES = {
+    HookKind.RAWTRACEPOINT: "RAW_TRACEPOINT",
+    HookKind.TRACEPOINT: "TRACEPOINT",
+    # Run by user space through BPF_PROG_TEST_RUN, which raw tracepoints have without a context (kernel 5.10).
+    HookKind.INTERVAL: "RAW_TRACEPOINT",
+    HookKind.BEGIN: "RAW_TRACEPOINT",
+    HookKind.END: "RAW_TRACEPOINT",
+}
+FIXED_MAPS = ("xcap_events", "xcap_controls", "xcap_counts", "xcap_map_full")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Descriptors of the loaded programs, in the unit's order, and of the maps by their names in C."""
+
+    programs: tuple[int, ...]
+    maps: dict[str, int]
+
+    def close(self) -> None:
+        """Give all back to the kernel, which drops what nothing else holds."""
+        for descriptor in (*self.programs, *self.maps.values()):
+            os.close(descriptor)
+
+
+class CompilerProcess:
+    """A loader that has been started, and warms up while the script is read."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._errors = os.memfd_create("xcap-compiler-errors")
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: what lies in the working directory is not ours to import as root
+                [sys.executable, "-P", "-m", "xcapscript.runtime.loader", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                # Ctrl-C at the terminal is for us: a loader that dies of it would look like a crash.
+                start_new_session=True,
+            )
+        self._socket = ours
+        self._closed = False
+
+    def load(self, unit: Unit, headers: Path | None) -> Loaded:
+        """Compile and load a unit. ScriptError, KernelError or CompilerBug says why not."""
+        maps = [*FIXED_MAPS, *(spec.symbol for spec in unit.maps)]
+        request = {
+            "text": unit.text,
+            "headers": str(headers) if headers else None,
+            # What bcc itself includes warns; what we write is checked by the tests.
+            "cflags": ["-w", f"-I{bpf_directory() / 'include'}"],
+            "functions": [(p.function, PROGRAM_TYPES[p.attachment.kind]) for p in unit.programs],
+            "maps": maps,
+        }
+        answer = self._ask(request)
+        if answer is None or "failed" in answer:
+            self._fail(unit, answer)
+        descriptors = self._receive(answer["descriptors"])
+        count = len(unit.programs)
+        return Loaded(tuple(descriptors[:count]), dict(zip(maps, descriptors[count:], strict=True)))
+
+    def _ask(self, request: Mapping[str, object]) -> dict[str, Any] | None:
+        try:
+            self._socket.sendall((json.dumps(request) + "\n").encode())
+            answer = b""
+            while not answer.endswith(b"\n"):
+                piece = self._socket.recv(1)
+                if not piece:
+                    return None
+                answer += piece
+        except OSError:
+            return None
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+    def _fail(self, unit: Unit, answer: dict[str, Any] | None) -> NoReturn:
+        log = os.pread(self._errors, os.fstat(self._errors).st_size, 0).decode("utf-8", "replace")
+        if answer is None or answer["failed"] == "compile":
+            blame_compiler(unit, log, died=answer is None)
+        blame_verifier(unit, str(answer["failed"]), str(answer["reason"]), log)
+
+    def _receive(self, count: int) -> Sequence[int]:
+        descriptors: list[int] = []
+        while len(descriptors) < count:
+            _, some, _, _ = socket.recv_fds(self._socket, 1, 253)
+            descriptors += some
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 -- it takes no keyword
+        return descriptors
+
+    def close(self) -> None:
+        """End the process, if it has not been."""
+        if self._closed:
+            return
+        self._closed = True
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+        os.close(self._errors)

@@ -1,0 +1,182 @@
+"""A running unit: attach, poll, hand out, and an end that loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from time import monotonic_ns, sleep
+
+from xcapscript.runtime.clock import Clock
+from xcapscript.runtime.compiler_process import Loaded
+from xcapscript.runtime.control import Control
+from xcapscript.runtime.maps import Counts, clear_map, read_counts, read_full, read_map
+from xcapscript.runtime.probes import Probes
+from xcapscript.runtime.ring import Ring
+from xcapscript.sinks.base import HookCounts
+from xcapscript.sinks.outputs import Outputs
+from xcapscript.unit import EventKind, EventSpec, HookKind, Unit
+
+POLL = 10_000_000
+"""ns between two looks at the ring: it holds more than the fastest sender puts in meanwhile."""
+
+FLUSH = 500_000_000
+"""ns that files may lag behind."""
+
+SETTLE = 3_000_000
+"""ns for programs that passed the gate before it closed to send what they have."""
+
+PATIENCE = 200_000_000
+"""ns to wait, at the end, for a record that was begun and not finished."""
+
+
+class Ending(Enum):
+    """What ends a run."""
+
+    SCRIPT = auto()
+    LIMIT = auto()
+    OUTSIDE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run leaves: its exit status, the counts of each program, and the updates that found a map full."""
+
+    status: int
+    counts: tuple[Counts, ...]
+    full: Mapping[str, int]
+
+
+class Session:
+    """One run of a loaded unit; `finish` must be called, whatever happened before."""
+
+    def __init__(self, unit: Unit, loaded: Loaded, outputs: Outputs, limit: int | None) -> None:
+        self._unit = unit
+        self._loaded = loaded
+        self._outputs = outputs
+        self._probes = Probes(unit, loaded)
+        self._control = Control(loaded.maps["xcap_controls"])
+        self._ring = Ring(loaded.maps["xcap_events"], unit.ring_pages)
+        self._clock = Clock()
+        self._handlers = [self._handler(spec) for spec in unit.events]
+        self._maps = {spec.name: spec for spec in unit.maps}
+        self._ending: Ending | None = None
+        self._status = 0
+        self._flush_at = 0
+        if limit is not None:
+            self._control.limit(limit)
+
+    def start(self) -> int:
+        """Attach, run `begin`, open the gate; how many programs there are. KernelError if one cannot be attached."""
+        count = self._probes.attach()
+        self._probes.run(HookKind.BEGIN)
+        self._control.open_gate()
+        self._probes.start_timers()
+        return count
+
+    def run(self, keep_on: Callable[[], bool]) -> None:
+        """Poll until the script ends the run, or `keep_on` says no. SinkError if output fails."""
+        if not self._probes.has_any(HookKind.RAWTRACEPOINT, HookKind.TRACEPOINT, HookKind.INTERVAL):
+            self._ending = Ending.OUTSIDE
+        while self._ending is None and keep_on():
+            until_timer = self._probes.run_due()
+            if not self._poll():
+                wait = POLL if until_timer is None else max(0, min(POLL, until_timer))
+                sleep(wait / 1e9)
+
+    def finish(self) -> Report:
+        """Detach, drain, run `end`, print the maps, close the files. SinkError if output fails, after detaching."""
+        self._control.close_gate()
+        self._probes.detach()
+        sleep(SETTLE / 1e9)
+        self._drain()
+        # What the script's exit cut off stays unseen; what `end` sends is to be seen.
+        self._ending = None
+        self._probes.run(HookKind.END)
+        self._drain()
+        for spec in self._unit.maps:
+            rows = read_map(self._loaded.maps[spec.symbol], spec)
+            if rows:
+                self._outputs.print_map(spec, rows, None)
+        counts = tuple(read_counts(self._loaded.maps["xcap_counts"], n) for n in range(len(self._unit.programs)))
+        self._outputs.close(self._by_hook(counts))
+        full = {
+            name: missed
+            for index, name in enumerate(self._maps)
+            if (missed := read_full(self._loaded.maps["xcap_map_full"], index))
+        }
+        return Report(self._status, counts, full)
+
+    def abandon(self) -> None:
+        """Detach, and let go of everything in the kernel; safe after `finish` and after any failure."""
+        self._control.close_gate()
+        self._probes.detach()
+        self._control.close()
+        self._ring.close()
+        self._loaded.close()
+
+    def _poll(self, *, final: bool = False) -> int:
+        """Hand out one batch; how many records it had."""
+        records = self._ring.take(final=final)
+        offset = self._clock.offset
+        try:
+            for time, event, record in records:
+                if self._ending is Ending.SCRIPT:
+                    break
+                self._handlers[event](time + offset, record)
+        finally:
+            self._outputs.settle()
+            self._ring.release()
+        now = monotonic_ns()
+        if now >= self._flush_at:
+            self._flush_at = now + FLUSH
+            self._outputs.flush()
+            self._clock.follow()
+            if self._control.exited and not records and self._ending is None:
+                # the ring was too full for the record that says so
+                self._ending = Ending.SCRIPT
+        return len(records)
+
+    def _by_hook(self, counts: tuple[Counts, ...]) -> Mapping[str, HookCounts]:
+        """The counts of all programs of each hook."""
+        found: dict[str, HookCounts] = {}
+        for program, count in zip(self._unit.programs, counts, strict=True):
+            before = found.get(program.hook, HookCounts(0, 0))
+            found[program.hook] = HookCounts(before.received + count.hits, before.dropped + count.lost)
+        return found
+
+    def _drain(self) -> None:
+        """Hand out all that is left."""
+        deadline = monotonic_ns() + PATIENCE
+        while self._poll(final=True) or (self._ring.unfinished and monotonic_ns() < deadline):
+            pass
+
+    def _handler(self, spec: EventSpec) -> Callable[[int, memoryview], None]:
+        """What is done with one kind of record."""
+        match spec.kind:
+            case EventKind.PRINT_MAP:
+                return lambda _time, _record: self._print_map(spec)
+            case EventKind.CLEAR_MAP:
+                return lambda _time, _record: self._clear_map(spec)
+            case EventKind.EXIT:
+                return lambda _time, _record: self._exit(spec)
+            case EventKind.LIMIT:
+                return lambda _time, _record: self._reach_limit()
+            case _:
+                return self._outputs.handler(spec)
+
+    def _print_map(self, spec: EventSpec) -> None:
+        declared = self._maps[spec.map or ""]
+        rows = read_map(self._loaded.maps[declared.symbol], declared)
+        self._outputs.print_map(declared, rows, spec.top)
+
+    def _clear_map(self, spec: EventSpec) -> None:
+        declared = self._maps[spec.map or ""]
+        clear_map(self._loaded.maps[declared.symbol], declared)
+
+    def _exit(self, spec: EventSpec) -> None:
+        self._ending = Ending.SCRIPT
+        self._status = spec.status
+
+    def _reach_limit(self) -> None:
+        self._ending = Ending.LIMIT
