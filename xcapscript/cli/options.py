@@ -1,0 +1,125 @@
+"""The command line's options."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xcapscript import __version__
+from xcapscript.errors import UsageError
+
+STAGES = ("ast", "ir", "cbpf", "c")
+
+DESCRIPTION = """\
+Run a program in the xcap language: probe blocks that join kernel hooks, a tcpdump expression and actions.
+
+  xcap -e 'drop /icmp/ { dump; count(reason); }' -w drops.pcapng
+  xcap script.xcap
+"""
+
+EPILOG = """\
+standard output carries data only, everything else goes to standard error.
+exit status: 0; exit(n)'s n; 1 the program is wrong; 2 the command line is wrong; 3 the machine cannot do it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for."""
+
+    program: str | None
+    files: tuple[str, ...]
+    arguments: tuple[str, ...]
+    list: str | None
+    write: str | None
+    count: int | None
+    snaplen: int | None
+    time: float | None
+    command: str | None
+    no_names: bool
+    quiet: bool
+    verbose: bool
+    check: bool
+    dump: str | None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]  # it raises, as the original exits
+        raise UsageError(message)
+
+
+def parse_options(arguments: Sequence[str]) -> Options:
+    """The options of a command line; UsageError if it is wrong."""
+    found = _parser().parse_intermixed_args(arguments)
+    words = found.words
+    files: list[str] = []
+    if found.check and found.program is None:
+        files, words = words, []
+    elif found.program is None and words:
+        files, words = words[:1], words[1:]
+    if found.list is None and found.program is None and not files:
+        raise UsageError("there is no program: give -e PROGRAM or a file")
+    return Options(
+        program=found.program,
+        files=tuple(files),
+        arguments=tuple(words),
+        list=found.list,
+        write=found.write,
+        count=found.count,
+        snaplen=found.snaplen or None,
+        time=found.time,
+        command=found.command,
+        no_names=found.no_names,
+        quiet=found.quiet,
+        verbose=found.verbose,
+        check=found.check,
+        dump=found.dump,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="xcap", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "words",
+        nargs="*",
+        metavar="FILE [ARGUMENT ...]",
+        help="a program in a file (- is standard input), its $1, $2 ...",
+    )
+    add("-e", dest="program", metavar="PROGRAM", help="the program itself")
+    add("-w", dest="write", metavar="FILE", help="where dump without a name writes; - is standard output")
+    add("-c", dest="count", type=_positive, metavar="N", help="stop after N packets dumped or printed")
+    add("-s", dest="snaplen", type=_natural, metavar="SNAPLEN", help="bytes kept of each packet; 0: as many as can be")
+    add("--time", type=_duration, metavar="TIME", help="stop after this time, such as 10s or 500ms")
+    add("--cmd", dest="command", metavar="COMMAND", help="run a shell command, and stop when it ends")
+    add("-l", dest="list", nargs="?", const="*", metavar="PATTERN", help="list hooks; with -v, their arguments")
+    add("-n", dest="no_names", action="store_true", help="look up no host names in expressions, except in /etc/hosts")
+    add("-q", dest="quiet", action="store_true", help="say nothing on standard error but errors and losses")
+    add("-v", dest="verbose", action="store_true", help="say more: counts of each hook, whole logs")
+    add("--check", action="store_true", help="check programs and run nothing; needs no root")
+    add("--dump", choices=STAGES, help="show what a stage of the compiler makes, and run nothing")
+    add("--version", action="version", version=f"xcap {__version__}")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of bytes")
+    return int(text)
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text)
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a time such as 10s, 500ms or 2m")
+    return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2] or "s"]

@@ -1,0 +1,146 @@
+"""`xcap` as it is used most: compile, attach, capture until something ends it, and tell what was counted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import TextIO
+
+from xcapscript.cli.options import Options
+from xcapscript.diagnostics import escape
+from xcapscript.errors import KernelError
+from xcapscript.kernel.headers import header_tree
+from xcapscript.kernel.symbols import Symbols, strip_entry
+from xcapscript.runtime.compiler_process import CompilerProcess
+from xcapscript.session import Report, Session
+from xcapscript.sinks.outputs import Outputs
+from xcapscript.sinks.values import Resolve
+from xcapscript.unit import Unit
+
+CAPABILITIES = (("CAP_BPF", 39), ("CAP_PERFMON", 38))
+CAP_SYS_ADMIN = 21
+
+
+def require_privilege() -> None:
+    """KernelError if this process may not load programs."""
+    with Path("/proc/self/status").open(encoding="ascii") as status:
+        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
+    if effective >> CAP_SYS_ADMIN & 1 or all(effective >> number & 1 for _, number in CAPABILITIES):
+        return
+    raise KernelError("capturing needs root", advice="run it with sudo; --check, --dump and -l work without")
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether the outside wants the run to end: a signal, the time, or the end of the command."""
+
+    deadline: float | None
+    child: subprocess.Popen[bytes] | None = None
+    signalled: bool = field(default=False)
+
+    def keep_on(self) -> bool:
+        """Whether to go on."""
+        if self.signalled or (self.deadline is not None and monotonic() >= self.deadline):
+            return False
+        return self.child is None or self.child.poll() is None
+
+    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """The handler of SIGINT and SIGTERM."""
+        self.signalled = True
+
+
+def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) -> int:
+    """Run a unit; its exit status. KernelError or SinkError if it cannot be."""
+    stop = Stop(None)
+    with _signals(stop):
+        loaded = process.load(unit, header_tree())
+        process.close()
+        outputs = Outputs(unit, options.write, options.snaplen or 0, _stdout(options), _resolver())
+        session = Session(unit, loaded, outputs, options.count)
+        try:
+            probes = session.start()
+            _say(errors, options, f"{probes} probe{'s' if probes != 1 else ''} attached")
+            for path in outputs.named_by_us:
+                _say(errors, options, f"packets go to {escape(path)}")
+            if options.time is not None:
+                stop.deadline = monotonic() + options.time
+            with _command(options.command) as stop.child:
+                session.run(stop.keep_on)
+                # signals from here on are not to cut the end short
+                report = session.finish()
+            _tell(report, outputs, unit, options, errors)
+        finally:
+            session.abandon()
+    return report.status
+
+
+def _resolver() -> Resolve:
+    """Kernel addresses to names, without the frames that are our own."""
+    symbols = Symbols()
+    return lambda addresses, depth: list(strip_entry([symbols.resolve(a) for a in addresses]))[:depth]
+
+
+def _stdout(options: Options) -> TextIO:
+    """Where lines go: standard output, unless packets do."""
+    return sys.stderr if options.write == "-" else sys.stdout
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[None]:
+    before = {
+        number: signal.signal(number, stop.on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _command(command: str | None) -> Iterator[subprocess.Popen[bytes] | None]:
+    """Run the command of --cmd; it is ended with the run. What it prints goes to standard error."""
+    if command is None:
+        yield None
+        return
+    child = subprocess.Popen(command, shell=True, stdout=sys.stderr, start_new_session=True)  # noqa: S602 -- the user's own
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGTERM)
+        child.wait()
+
+
+def _say(errors: TextIO, options: Options, text: str) -> None:
+    if not options.quiet:
+        print(text, file=errors, flush=True)
+
+
+def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors: TextIO) -> None:
+    """What was counted: always the losses, the rest unless it is to be quiet."""
+    counts = report.counts
+    lost = sum(count.lost for count in counts)
+    hits, matched = sum(count.hits for count in counts), sum(count.matched for count in counts)
+    _say(errors, options, f"{hits} hits, {matched} matched, {lost} lost")
+    without = sum(count.no_packet for count in counts)
+    if without:
+        _say(errors, options, f"{without} hits had no packet: neither a MAC nor an IP header")
+    if options.verbose:
+        for program, count in zip(unit.programs, counts, strict=True):
+            numbers = ", ".join(f"{name} {getattr(count, name)}" for name in count.__slots__)
+            _say(errors, options, f"  {program.hook} (line {program.span.line}): {numbers}")
+    for path, packets in outputs.written():
+        _say(errors, options, f"{packets} packet{'s' if packets != 1 else ''} written to {escape(path)}")
+    if lost and options.quiet:
+        print(f"xcap: {lost} events were lost: the reader fell behind", file=errors)
+    for name, missed in report.full.items():
+        print(f"xcap: {name} is full: {missed} updates were lost", file=errors)

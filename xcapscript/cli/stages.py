@@ -1,0 +1,75 @@
+"""`xcap --dump`: what each stage of the compiler made, for a person to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from enum import Enum
+
+from xcapscript.compiler import Compiled
+from xcapscript.ir import Filter, Instructions, Program
+from xcapscript.pcap.cbpf import Instruction, disassemble
+from xcapscript.source import Span
+
+
+def stage_text(compiled: Compiled, stage: str) -> str:
+    """The text of a stage: ast, ir, cbpf or c."""
+    match stage:
+        case "ast":
+            return "\n".join(_tree("", compiled.script, 0))
+        case "ir":
+            return "\n".join(_tree("", compiled.program, 0))
+        case "cbpf":
+            return "\n".join(_filters(compiled.program))
+        case _:
+            return compiled.unit.text.rstrip("\n")
+
+
+def _filters(program: Program) -> Iterator[str]:
+    """The instructions of each expression, once, as `tcpdump -d` shows them."""
+    seen: list[Filter] = []
+    for probe in program.probes:
+        expression = probe.filter
+        if expression is None or expression in seen:
+            continue
+        seen.append(expression)
+        for link, code in (("Ethernet", expression.ethernet), ("raw IP", expression.raw)):
+            yield f"# {expression.text} ({link})"
+            yield _instructions(code)
+
+
+def _instructions(code: Instructions | None) -> str:
+    if code is None:
+        return "# no packet of this kind matches"
+    return disassemble(tuple(Instruction(*instruction) for instruction in code))
+
+
+def _tree(label: str, node: object, depth: int) -> Iterator[str]:
+    """One line a node, its fields below it; spans as line and column."""
+    head = "  " * depth + (f"{label}: " if label else "")
+    if isinstance(node, Span):
+        return
+    if is_dataclass(node) and not isinstance(node, type):
+        span = getattr(node, "span", None)
+        place = f" @{span.line}:{span.column}" if isinstance(span, Span) else ""
+        simple = [f for f in fields(node) if not _is_compound(getattr(node, f.name))]
+        values = " ".join(f"{f.name}={_short(getattr(node, f.name))}" for f in simple if f.name != "span")
+        yield f"{head}{type(node).__name__}{place}{' ' + values if values else ''}"
+        for field in fields(node):
+            if field not in simple:
+                yield from _tree(field.name, getattr(node, field.name), depth + 1)
+    elif isinstance(node, tuple) and node and isinstance(node[0], tuple):
+        yield f"{head}{len(node)} of {node[0]!r} ..."
+    elif isinstance(node, tuple):
+        for index, child in enumerate(node):
+            yield from _tree(f"{label}[{index}]", child, depth)
+    else:
+        yield f"{head}{_short(node)}"
+
+
+def _is_compound(value: object) -> bool:
+    return (is_dataclass(value) or (isinstance(value, tuple) and bool(value))) and not isinstance(value, Span)
+
+
+def _short(value: object) -> str:
+    return value.name if isinstance(value, Enum) else repr(value)
