@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint demo bench bench-setup clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup:  ## install what is missing (as root) and make .venv
+	@.ci/setup
+
+test: setup  ## run the tests; ARGS="-k filter" is handed to pytest
+	@.venv/bin/pytest $(ARGS)
+
+lint: setup  ## ruff, mypy and import-linter
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy --strict xcapscript
+	@.venv/bin/lint-imports --no-logo
+
+demo: setup  ## capture real drops between two network namespaces (as root)
+	@examples/demo/run
+
+bench-setup:  ## setup, and what the benchmarks compare with and drive traffic with
+	@.ci/setup bpftrace gcc libc6-dev
+
+bench: setup  ## how to run the benchmarks
+	@echo 'As root, on a quiet machine: make bench-setup, then each of'
+	@printf '    .venv/bin/python %s\n' benchmarks/*.py
+
+clean:  ## remove all that set-up, tests and tools made here
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
