@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from time import monotonic_ns, sleep
 
 from xcapscript.runtime.clock import Clock
@@ -12,10 +13,10 @@ from xcapscript.runtime.compiler_process import Loaded
 from xcapscript.runtime.control import Control
 from xcapscript.runtime.maps import Counts, clear_map, read_counts, read_full, read_map
 from xcapscript.runtime.probes import Probes
-from xcapscript.runtime.ring import Ring
-from xcapscript.sinks.base import HookCounts
+from xcapscript.runtime.ring import BATCH, Ring
+from xcapscript.sinks.base import HookCounts, SinkError
 from xcapscript.sinks.outputs import Outputs
-from xcapscript.unit import EventKind, EventSpec, HookKind, Unit
+from xcapscript.unit import EventKind, EventSpec, HookKind, MapSpec, Unit
 
 POLL = 10_000_000
 """ns between two looks at the ring: it holds more than the fastest sender puts in meanwhile."""
@@ -40,11 +41,15 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run leaves: its exit status, the counts of each program, and the updates that found a map full."""
+    """What a run leaves.
+
+    Its exit status, the counts of each program, the updates that found a map full, and the first output that failed.
+    """
 
     status: int
     counts: tuple[Counts, ...]
     full: Mapping[str, int]
+    failure: SinkError | None
 
 
 class Session:
@@ -61,6 +66,7 @@ class Session:
         self._handlers = [self._handler(spec) for spec in unit.events]
         self._maps = {spec.name: spec for spec in unit.maps}
         self._ending: Ending | None = None
+        self._failure: SinkError | None = None
         self._status = 0
         self._flush_at = 0
         if limit is not None:
@@ -75,37 +81,46 @@ class Session:
         return count
 
     def run(self, keep_on: Callable[[], bool]) -> None:
-        """Poll until the script ends the run, or `keep_on` says no. SinkError if output fails."""
+        """Poll until the script ends the run, `keep_on` says no, or output fails."""
+        self._attempt(partial(self._run, keep_on))
+
+    def _run(self, keep_on: Callable[[], bool]) -> None:
         if not self._probes.has_any(HookKind.RAWTRACEPOINT, HookKind.TRACEPOINT, HookKind.INTERVAL):
             self._ending = Ending.OUTSIDE
         while self._ending is None and keep_on():
             until_timer = self._probes.run_due()
-            if not self._poll():
+            # Small batches would cost more than they hold: only a full one means that there is more to do at once.
+            if self._poll() < BATCH:
                 wait = POLL if until_timer is None else max(0, min(POLL, until_timer))
                 sleep(wait / 1e9)
 
     def finish(self) -> Report:
-        """Detach, drain, run `end`, print the maps, close the files. SinkError if output fails, after detaching."""
+        """Detach, drain, run `end`, print the maps, close the files.
+
+        Output that fails, then or before, is in the report: it keeps nothing else from being done.
+        """
         self._control.close_gate()
         self._probes.detach()
         sleep(SETTLE / 1e9)
-        self._drain()
+        self._attempt(self._drain)
         # What the script's exit cut off stays unseen; what `end` sends is to be seen.
         self._ending = None
         self._probes.run(HookKind.END)
-        self._drain()
+        self._attempt(self._drain)
         for spec in self._unit.maps:
-            rows = read_map(self._loaded.maps[spec.symbol], spec)
-            if rows:
-                self._outputs.print_map(spec, rows, None)
+            self._attempt(partial(self._print_map, spec, None))
         counts = tuple(read_counts(self._loaded.maps["xcap_counts"], n) for n in range(len(self._unit.programs)))
-        self._outputs.close(self._by_hook(counts))
-        full = {
-            name: missed
-            for index, name in enumerate(self._maps)
-            if (missed := read_full(self._loaded.maps["xcap_map_full"], index))
-        }
-        return Report(self._status, counts, full)
+        self._attempt(lambda: self._outputs.close(self._by_hook(counts)))
+        full = (read_full(self._loaded.maps["xcap_map_full"], index) for index in range(len(self._maps)))
+        missed = {name: number for name, number in zip(self._maps, full, strict=True) if number}
+        return Report(self._status, counts, missed, self._failure)
+
+    def _attempt(self, what: Callable[[], None]) -> None:
+        """Do it; output that fails is for the report, and keeps nothing else from being done."""
+        try:
+            what()
+        except SinkError as error:
+            self._failure = self._failure or error
 
     def abandon(self) -> None:
         """Detach, and let go of everything in the kernel; safe after `finish` and after any failure."""
@@ -155,7 +170,7 @@ class Session:
         """What is done with one kind of record."""
         match spec.kind:
             case EventKind.PRINT_MAP:
-                return lambda _time, _record: self._print_map(spec)
+                return lambda _time, _record: self._print_map(self._maps[spec.map or ""], spec.top)
             case EventKind.CLEAR_MAP:
                 return lambda _time, _record: self._clear_map(spec)
             case EventKind.EXIT:
@@ -165,10 +180,10 @@ class Session:
             case _:
                 return self._outputs.handler(spec)
 
-    def _print_map(self, spec: EventSpec) -> None:
-        declared = self._maps[spec.map or ""]
-        rows = read_map(self._loaded.maps[declared.symbol], declared)
-        self._outputs.print_map(declared, rows, spec.top)
+    def _print_map(self, spec: MapSpec, top: int | None) -> None:
+        rows = read_map(self._loaded.maps[spec.symbol], spec)
+        if rows:
+            self._outputs.print_map(spec, rows, top)
 
     def _clear_map(self, spec: EventSpec) -> None:
         declared = self._maps[spec.map or ""]

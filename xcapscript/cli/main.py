@@ -27,7 +27,7 @@ from xcapscript.sema.filter import Parameters
 from xcapscript.sinks.base import SinkError
 from xcapscript.source import Source
 
-OK, WRONG_SCRIPT, WRONG_USAGE, WRONG_MACHINE, BUG = 0, 1, 2, 3, 70
+OK, WRONG_SCRIPT, WRONG_USAGE, WRONG_MACHINE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 ONE_LINER = "-e"
 REPORT = "this is a bug in xcap: please report it with the program and the output of -v"
 
@@ -63,7 +63,7 @@ def run_command(arguments: Sequence[str], errors: TextIO) -> int:
     except SinkError as error:
         return _complain(error.message, None, None, errors)
     except KeyboardInterrupt:
-        return OK
+        return INTERRUPTED
     except CompilerBug as error:
         _complain(str(error), REPORT, error.log if verbose else None, errors)
         return BUG
@@ -121,7 +121,12 @@ def _check(options: Options, kernel: Kernel, errors: TextIO) -> int:
 
 
 def _compile(source: Source, options: Options, kernel: Kernel) -> Compiled:
-    settings = Settings(Parameters(options.arguments), resolve_names=not options.no_names, checking=options.check)
+    settings = Settings(
+        Parameters(options.arguments),
+        resolve_names=not options.no_names,
+        writes=options.write is not None,
+        checking=options.check,
+    )
     code = CodeOptions(min(options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN), options.count)
     return compile_script(source, default_library(), kernel, settings, code)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -23,10 +24,13 @@ from xcapscript.runtime.compiler_process import CompilerProcess
 from xcapscript.session import Report, Session
 from xcapscript.sinks.outputs import Outputs
 from xcapscript.sinks.values import Resolve
-from xcapscript.unit import Unit
+from xcapscript.unit import EventKind, Unit
 
 CAPABILITIES = (("CAP_BPF", 39), ("CAP_PERFMON", 38))
 CAP_SYS_ADMIN = 21
+
+PATIENCE = 3
+"""Seconds that --cmd's command has to end after SIGTERM."""
 
 
 def require_privilege() -> None:
@@ -53,16 +57,18 @@ class Stop:
         return self.child is None or self.child.poll() is None
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """The handler of SIGINT and SIGTERM."""
+        """The handler of signals: the first ends the run, a second one also the orderly end."""
+        if self.signalled:
+            raise KeyboardInterrupt
         self.signalled = True
 
 
 def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) -> int:
     """Run a unit; its exit status. KernelError or SinkError if it cannot be."""
+    loaded = process.load(unit, header_tree())
+    process.close()
     stop = Stop(None)
     with _signals(stop):
-        loaded = process.load(unit, header_tree())
-        process.close()
         outputs = Outputs(unit, options.write, options.snaplen or 0, _stdout(options), _resolver())
         session = Session(unit, loaded, outputs, options.count)
         try:
@@ -70,15 +76,18 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
             _say(errors, options, f"{probes} probe{'s' if probes != 1 else ''} attached")
             for path in outputs.named_by_us:
                 _say(errors, options, f"packets go to {escape(path)}")
+            if options.write is not None and not any(spec.kind is EventKind.DUMP for spec in unit.events):
+                print(f"xcap: {escape(options.write)} is not written: nothing in the program says dump", file=errors)
             if options.time is not None:
                 stop.deadline = monotonic() + options.time
             with _command(options.command) as stop.child:
                 session.run(stop.keep_on)
-                # signals from here on are not to cut the end short
-                report = session.finish()
-            _tell(report, outputs, unit, options, errors)
+            report = session.finish()
         finally:
             session.abandon()
+    _tell(report, outputs, unit, options, errors)
+    if report.failure is not None and report.failure.errno != errno.EPIPE:
+        raise report.failure
     return report.status
 
 
@@ -115,9 +124,11 @@ def _command(command: str | None) -> Iterator[subprocess.Popen[bytes] | None]:
     try:
         yield child
     finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGTERM)
-        child.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if child.poll() is None:
+                os.killpg(child.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(PATIENCE)
 
 
 def _say(errors: TextIO, options: Options, text: str) -> None:

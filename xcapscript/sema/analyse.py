@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from xcapscript.builtins import Needs
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
-from xcapscript.ir import ClearMap, Filter, Hook, Line, PrintMap, Probe, Program, Statement
+from xcapscript.ir import ClearMap, Dump, Filter, Hook, Line, PrintMap, Probe, Program, Statement
 from xcapscript.kernel.facts import Kernel
 from xcapscript.library import Library
 from xcapscript.sema.check import Maps, Statements, needs_of_statement
@@ -20,12 +20,15 @@ from xcapscript.syntax import ast
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the command line says about meaning: the script's parameters, whether host names may be looked up, and
-    whether the script is only checked: it may then be a library, whose hooks are looked at.
+    """What the command line says about meaning.
+
+    The script's parameters; whether host names may be looked up; whether packets go to a file, as they then do from
+    a clause without a block; and whether the script is only checked: it may be a library, whose hooks are looked at.
     """
 
     parameters: Parameters = field(default_factory=Parameters)
     resolve_names: bool = True
+    writes: bool = False
     checking: bool = False
 
 
@@ -96,7 +99,7 @@ class _Clauses:
             found.append(Diagnostic(Code.NO_PACKET, message, span, ("see 'xcap -l -v' for hooks with a packet",)))
         body: list[Statement] = []
         if clause.block is None:
-            body.append(Line(clause.span))
+            body.append(Dump(None, clause.span) if self.settings.writes else Line(clause.span))
         else:
             statements = Statements(Expressions(hook, self.settings.parameters), self.maps)
             for node in clause.block.statements:

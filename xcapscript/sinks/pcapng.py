@@ -78,7 +78,7 @@ class PcapngSink:
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._failed = False
-        self.packets = 0
+        self._packets = 0
         self._output = Output(path)
         self._put(section_header())
         self.flush()
@@ -91,7 +91,12 @@ class PcapngSink:
         except KeyError:
             before, lengths, behind, data = self._new_shape(spec, meta)
         self._parts += (_HEAD.pack(before, time >> 32, time & _LOW, lengths), record[data], behind)
-        self.packets += 1
+        self._packets += 1
+
+    @property
+    def packets(self) -> int | None:
+        """How many packets were taken; None when writing failed, as nobody has counted what was cut off."""
+        return None if self._failed else self._packets
 
     def settle(self) -> None:
         blocks = b"".join(self._parts)

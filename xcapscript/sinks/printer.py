@@ -42,7 +42,10 @@ class Printer:
         self._formats: dict[int, tuple[Piece, ...]] = {}
 
     def write(self, event: Event) -> None:
-        text = self._text(event)
+        self.write_text(self._text(event))
+
+    def write_text(self, text: str) -> None:
+        """Print a text as it is. Raises SinkError."""
         try:
             self._stream.write(text)
         except OSError as error:
