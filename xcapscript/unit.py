@@ -113,9 +113,11 @@ class Counter(IntEnum):
 
     HITS = 0
     NO_PACKET = 1
-    NO_MATCH = 2
-    MATCHED = 3
-    LOST = 4
+    NO_LINK = 2
+    NO_MATCH = 3
+    UNREAD = 4
+    MATCHED = 5
+    LOST = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def cases() -> Iterator[object]:
             yield pytest.param(path, name, program, expected.rstrip("\n"), id=f"{path.parent.name}-{path.stem}-{name}")
 
 
-@pytest.mark.parametrize(("path", "name", "program", "expected"), cases())
+@pytest.mark.parametrize(("path", "name", "program", "expected"), list(cases()))
 def test_case(path: Path, name: str, program: str, expected: str) -> None:
     found = outcome(path.parent.name, Source("case", program.rstrip("\n")))
     if os.environ.get("UPDATE_CASES") and found != expected:

@@ -24,10 +24,12 @@ from xcapscript.runtime.compiler_process import CompilerProcess
 from xcapscript.session import Report, Session
 from xcapscript.sinks.outputs import Outputs
 from xcapscript.sinks.values import Resolve
-from xcapscript.unit import EventKind, Unit
+from xcapscript.unit import EventKind, HookKind, Unit
 
 CAPABILITIES = (("CAP_BPF", 39), ("CAP_PERFMON", 38))
 CAP_SYS_ADMIN = 21
+
+RUN_BY_US = frozenset({HookKind.BEGIN, HookKind.END, HookKind.INTERVAL})
 
 PATIENCE = 3
 """Seconds that --cmd's command has to end after SIGTERM."""
@@ -138,15 +140,16 @@ def _say(errors: TextIO, options: Options, text: str) -> None:
 
 def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors: TextIO) -> None:
     """What was counted: always the losses, the rest unless it is to be quiet."""
-    counts = report.counts
-    lost = sum(count.lost for count in counts)
+    pairs = zip(unit.programs, report.counts, strict=True)
+    counts = [count for program, count in pairs if program.attachment.kind not in RUN_BY_US]
+    lost = sum(count.lost for count in report.counts)
     hits, matched = sum(count.hits for count in counts), sum(count.matched for count in counts)
     _say(errors, options, f"{hits} hits, {matched} matched, {lost} lost")
     without = sum(count.no_packet for count in counts)
     if without:
         _say(errors, options, f"{without} hits had no packet: neither a MAC nor an IP header")
     if options.verbose:
-        for program, count in zip(unit.programs, counts, strict=True):
+        for program, count in zip(unit.programs, report.counts, strict=True):
             numbers = ", ".join(f"{name} {getattr(count, name)}" for name in count.__slots__)
             _say(errors, options, f"  {program.hook} (line {program.span.line}): {numbers}")
     for path, packets in outputs.written():

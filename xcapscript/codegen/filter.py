@@ -10,7 +10,6 @@ from xcapscript.codegen.emitter import Emitter
 from xcapscript.errors import CompilerBug
 from xcapscript.pcap.cbpf import (
     BPF_A,
-    SKF_AD_OFF,
     Alu,
     Block,
     Class,
@@ -19,6 +18,7 @@ from xcapscript.pcap.cbpf import (
     Misc,
     Mode,
     blocks,
+    check,
     disassemble_one,
     has_loop,
     reachable,
@@ -28,6 +28,9 @@ from xcapscript.pcap.window import header_window
 
 MIN_WINDOW, MAX_WINDOW = 64, 256
 """Bytes of a packet that are read at once. More than 256 are copied slower than a far load or two take."""
+
+LONGEST_JUMP = 0x7FFF
+"""A BPF jump counts instructions in 16 bits, and LLVM 14 cuts off what does not fit, without a word."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _FORM = "static inline __attribute__((always_inline)) int {}(const struct xcap_view *v)"
@@ -47,24 +50,25 @@ _OPERATORS = {
 }
 
 
-class UnsupportedFilter(Exception):  # a refusal of what cannot be translated, in one sentence
+class UnsupportedFilter(Exception):
     """libpcap compiles the expression, and we cannot translate it; the message says why."""
 
 
 def filter_function(name: str, instructions: Iterable[tuple[int, int, int, int]]) -> str:
     """The C function `int name(const struct xcap_view *v)`, which returns 1 for a match and 0 otherwise.
 
-    It needs <xcap/filter.h>. UnsupportedFilter for what `pcap.cbpf.refusal()` tells of.
+    It needs <xcap/filter.h>. UnsupportedFilter: it asks for what is not in a packet, or is too long to be loaded.
     """
     if not _NAME.fullmatch(name):
         raise CompilerBug(f"'{name}' is no name for a filter function")
     program = tuple(map(Instruction._make, instructions))
-    if reason := refusal(program):
-        raise UnsupportedFilter(reason)
     try:
-        return _Function(program).text(name)
-    except (ValueError, IndexError) as error:
-        raise CompilerBug(f"libpcap made an instruction that is not known: {error}") from error
+        check(program)
+    except ValueError as error:
+        raise CompilerBug(f"libpcap made a program that cannot be understood: {error}") from error
+    if reason := refusal(program) or _too_long(program):
+        raise UnsupportedFilter(reason)
+    return _Function(program).text(name)
 
 
 def window_size(filters: Iterable[Iterable[tuple[int, int, int, int]]]) -> int:
@@ -72,6 +76,31 @@ def window_size(filters: Iterable[Iterable[tuple[int, int, int, int]]]) -> int:
     programs = [tuple(map(Instruction._make, instructions)) for instructions in filters]
     needed = max((header_window(program, MAX_WINDOW) for program in programs), default=0)
     return max(MIN_WINDOW, 1 << (needed - 1).bit_length() if needed else 0)
+
+
+def _too_long(program: Sequence[Instruction]) -> str | None:
+    size = sum(_largest_size(program[at]) for at in reachable(program))
+    if size <= LONGEST_JUMP:
+        return None
+    return (
+        f"the expression is too long: it may need {size} BPF instructions, and a jump can cross {LONGEST_JUMP}; "
+        "networks and portranges are shorter than lists"
+    )
+
+
+def _largest_size(insn: Instruction) -> int:
+    """How many BPF instructions one of classic BPF becomes at most, as LLVM 14 was seen to do; half is usual."""
+    if insn.cls not in (Class.BPF_LD, Class.BPF_LDX):
+        return 3
+    match insn.mode:
+        case Mode.BPF_ABS:
+            return 8 if insn.k + insn.size.octets <= MAX_WINDOW else 22
+        case Mode.BPF_IND:
+            return 27
+        case Mode.BPF_MSH:
+            return 10
+        case _:
+            return 2
 
 
 class _Function:
@@ -139,9 +168,6 @@ class _Function:
                 self._emitter.line(f"{register} = m{insn.k};")
             case Mode.BPF_LEN:
                 self._emitter.line(f"{register} = v->wire_len;")
-            case Mode.BPF_ABS if insn.k >= SKF_AD_OFF:
-                # Not what the kernel answers questions about (see refusal()): then there is no such byte.
-                self._emitter.line("return 0;")
             case Mode.BPF_ABS:
                 self._guard(f"!xcap_load(v, {insn.k}, {insn.size.octets}, &{register}, &far)")
             case Mode.BPF_IND:
@@ -157,8 +183,8 @@ class _Function:
             self._emitter.line("a = -a;")
             return
         operand = "x" if insn.uses_x else _number(insn.k)
-        if op in (Alu.BPF_DIV, Alu.BPF_MOD):
-            self._guard(f"{operand} == 0")
+        if op in (Alu.BPF_DIV, Alu.BPF_MOD) and insn.uses_x:
+            self._guard("x == 0")
         statement = f"a {_OPERATORS[op]}= {operand};"
         if op in (Alu.BPF_LSH, Alu.BPF_RSH):
             # In C such a shift is undefined, and clang folds what hangs on it.
@@ -166,10 +192,12 @@ class _Function:
                 statement = f"a = x < 32 ? a {_OPERATORS[op]} x : 0;"
             elif insn.k >= 32:
                 statement = "a = 0;"
+        elif op in (Alu.BPF_DIV, Alu.BPF_MOD) and not insn.uses_x and insn.k == 0:
+            statement = "return 0;"
         self._emitter.line(statement)
 
     def _jump(self, insn: Instruction, block: Block) -> None:
-        if insn.code & 0xF0 == Jump.BPF_JA:
+        if len(set(block.successors)) == 1:
             self._goto(block.successors[0], block)
             return
         where_true, where_false = block.successors
@@ -186,6 +214,8 @@ class _Function:
     def _goto(self, target: int, block: Block) -> None:
         if target < block.end:
             self._guard("++hops > XCAP_MAX_CHAIN")
+            self._emitter.line("a ^= xcap_unknown_zero(v);")
+            self._emitter.line("x ^= xcap_unknown_zero(v);")
         if target != block.end:
             self._emitter.line(f"goto L{target};")
 

@@ -11,7 +11,7 @@ from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.expr import Strings, Values
 from xcapscript.codegen.filter import UnsupportedFilter, filter_function
 from xcapscript.codegen.literals import c_comment
-from xcapscript.codegen.program import scratch_text, write_body
+from xcapscript.codegen.program import NEVER, scratch_text, write_body
 from xcapscript.codegen.shell import function_text
 from xcapscript.codegen.stmt import LINE_BYTES, Context, key_layout
 from xcapscript.codegen.structs import struct_text
@@ -29,8 +29,6 @@ LARGEST_SNAPLEN = 16384
 
 DEFAULT_RING_PAGES = 8192
 DEFAULT_MAX_KEYS = 10240
-
-NEVER = "xcap_never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ def generate(program: Program, options: Options) -> Unit:
     pieces = [
         f"/* SPDX-License-Identifier: GPL-2.0-only */\n#define XCAP_WINDOW {LINE_BYTES}",
         *_structs([EVENT, PACKET]),
-        "#include <xcap/packet.h>\n#include <xcap/values.h>\n#include <xcap/filter.h>",
+        "#include <xcap/packet.h>\n#include <xcap/values.h>\n#include <xcap/view.h>",
         *_structs([*(spec.key for spec in maps.values()), *generator.structs]),
         _map_texts(maps.values(), len(generator.programs), options),
         *generator.scratches,

@@ -11,6 +11,9 @@ from xcapscript.ir import Dump, Filter, Line, Print, Printf, PrintStack, Probe, 
 from xcapscript.layout import EVENT
 from xcapscript.unit import EventKind, HookKind, LinkType
 
+NEVER = "xcap_never"
+"""The function of an expression that no packet of a link type matches."""
+
 TIMERS = frozenset({HookKind.INTERVAL, HookKind.BEGIN, HookKind.END})
 UNGATED = frozenset({HookKind.BEGIN, HookKind.END})
 """Run by user space before the gate opens and after it is closed."""
@@ -60,25 +63,33 @@ def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
     out.line("struct xcap_hit *hit = &scratch->hit;")
     if probe.needs >= Needs.SKB and probe.hook.skb is not None:
         skb = argument(probe.hook.attachment.kind, probe.hook.skb.place, "u64")
+        trusted = probe.hook.attachment.kind is HookKind.RAWTRACEPOINT
+        out.line(f"struct sk_buff *trusted = {f'XCAP_TRUSTED({skb})' if trusted else '0'};")
+        out.line("struct xcap_dynptr dynptr;")
         with out.block(f"if (!xcap_read_skb(hit, (void *){skb}))"):
             out.line("counters->no_packet++;")
             out.line("return 0;")
 
 
 def _write_packet(out: Emitter, expression: Filter | None, filters: dict[str, tuple[str, str]]) -> None:
-    with out.block("if (!xcap_find_packet(hit, scratch->bytes))"):
+    with out.block("if (!xcap_find_packet(hit, trusted, &dynptr, scratch->bytes))"):
         out.line("counters->no_packet++;")
         out.line("return 0;")
     if expression is None:
         return
     ethernet, raw = filters[expression.text]
-    out.line("struct xcap_view view = {")
-    out.line("\t.window = scratch->bytes, .window_len = hit->window_len, .start = hit->start,")
-    out.line("\t.cap_len = hit->cap_len, .wire_len = hit->wire_len,")
-    out.line("};")
+    if raw == NEVER:
+        with out.block(f"if (hit->link != {LinkType.EN10MB:d})"):
+            out.line("counters->no_link++;")
+            out.line("return 0;")
+    out.line("struct xcap_view view = xcap_view_of(hit, scratch->bytes, trusted, &dynptr, 0);")
     call = f"hit->link == {LinkType.EN10MB:d} ? {ethernet}(&view) : {raw}(&view)"
-    with out.block(f"if (!({call}))" if ethernet != raw else f"if (!{ethernet}(&view))"):
-        out.line("counters->no_match++;")
+    with out.block(f"if (!{ethernet}(&view))" if raw in (ethernet, NEVER) else f"if (!({call}))"):
+        # what lies in pages, and could not be read, may have been what the filter asked for
+        out.line("if (hit->cap_len < hit->wire_len)")
+        out.line("\tcounters->unread++;")
+        out.line("else")
+        out.line("\tcounters->no_match++;")
         out.line("return 0;")
 
 
@@ -103,7 +114,8 @@ def _write_line_directive(out: Emitter, statement: Statement) -> None:
 def scratch_text(context: Context) -> str:
     """The struct of a program's own per-CPU memory, and its map."""
     number = context.program
-    size = max(context.snaplen, LINE_BYTES)
+    # XCAP_WINDOW more than what is sent: xcap_read_packet() reads in two parts
+    size = max(context.snaplen, LINE_BYTES) + LINE_BYTES
     lines = [f"struct xcap_scratch_{number} {{", "\tstruct xcap_hit hit;", f"\tu8 bytes[{size}];"]
     for name, layout in context.scratch.items():
         lines.append(f"\tstruct {layout.name} {name};")

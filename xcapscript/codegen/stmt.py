@@ -85,8 +85,12 @@ def _dump(out: Emitter, context: Context, statement: Dump) -> None:
         out.line(f"if (cap > {context.snaplen})")
         out.line("\treturn 0;")
         if context.snaplen > LINE_BYTES:
-            out.line("if (cap > hit->window_len && bpf_probe_read_kernel(scratch->bytes, cap, (void *)hit->start))")
-            out.line("\tcap = hit->window_len <= XCAP_WINDOW ? hit->window_len : 0;")
+            with out.block("if (cap > hit->window_len)"):
+                read = f"xcap_read_packet(hit, trusted, &dynptr, scratch->bytes, cap, {context.snaplen})"
+                out.line(f"cap = {read};")
+                out.line('asm volatile("" : "+r"(cap));')
+                out.line(f"if (!cap || cap > {context.snaplen})")
+                out.line("\treturn 0;")
         _send_packet(out, spec)
 
 

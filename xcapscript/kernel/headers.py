@@ -37,6 +37,8 @@ _TYPEDEFS = (
     *("__sum16", "__wsum", "bool", "size_t", "ssize_t", "pid_t", "uid_t", "gid_t", "dev_t", "ino_t", "loff_t"),
     *("ktime_t", "netdev_features_t", "possible_net_t"),
 )
+# What our own C asks with #ifdef, as kernels differ in it.
+_MEMBERS = {("sk_buff", "vlan_all"): "XCAP_SKB_VLAN_ALL"}
 _ROOTS = (
     *((Kind.TYPEDEF, name) for name in _TYPEDEFS),
     *((Kind.STRUCT, name) for name in _STRUCTS),
@@ -89,6 +91,10 @@ def kernel_types(btf: Btf) -> str:
         found = btf.struct(name)
         if found is not None:
             checks.append(f'_Static_assert(sizeof(struct {name}) == {found.size}, "unlike the kernel\'s own");\n')
+    for (name, member), macro in _MEMBERS.items():
+        found = btf.struct(name)
+        if found is not None and found.member(member) is not None:
+            checks.append(f"#define {macro} 1\n")
     return "#pragma once\n" + btf.c_text(_ROOTS) + "".join(checks)
 
 
@@ -102,7 +108,8 @@ def _fixed_files() -> dict[str, str]:
 def _digest(fixed: dict[str, str]) -> str:
     """Of all that decides what is in the tree. The notes hold the kernel's build id."""
     kernel = os.uname()
-    parts = [kernel.release, kernel.version, kernel.machine, libbpf.version(), _BTF.stat().st_size, _ROOTS, fixed]
+    parts = [kernel.release, kernel.version, kernel.machine, libbpf.version(), _BTF.stat().st_size]
+    parts += [_ROOTS, _MEMBERS, fixed]
     digest = hashlib.sha256(repr(parts).encode())
     try:
         digest.update(_NOTES.read_bytes())

@@ -48,6 +48,33 @@ class RunOptions(ctypes.Structure):
     ]
 
 
+class LoadOptions(ctypes.Structure):
+    """struct bpf_prog_load_opts, as libbpf 0.6 has it."""
+
+    _fields_ = [
+        ("sz", ctypes.c_size_t),
+        ("attempts", ctypes.c_int),
+        ("expected_attach_type", ctypes.c_int),
+        ("prog_btf_fd", ctypes.c_uint32),
+        ("prog_flags", ctypes.c_uint32),
+        ("prog_ifindex", ctypes.c_uint32),
+        ("kern_version", ctypes.c_uint32),
+        ("attach_btf_id", ctypes.c_uint32),
+        ("attach_prog_fd", ctypes.c_uint32),
+        ("attach_btf_obj_fd", ctypes.c_uint32),
+        ("fd_array", ctypes.c_void_p),
+        ("func_info", ctypes.c_void_p),
+        ("func_info_cnt", ctypes.c_uint32),
+        ("func_info_rec_size", ctypes.c_uint32),
+        ("line_info", ctypes.c_void_p),
+        ("line_info_cnt", ctypes.c_uint32),
+        ("line_info_rec_size", ctypes.c_uint32),
+        ("log_level", ctypes.c_uint32),
+        ("log_size", ctypes.c_uint32),
+        ("log_buf", ctypes.c_char_p),
+    ]
+
+
 class MapInfo(ctypes.Structure):
     """The beginning of struct bpf_map_info."""
 
@@ -66,6 +93,7 @@ _Fd = ctypes.c_int
 _Btf = ctypes.c_void_p
 _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "libbpf_get_error": (ctypes.c_long, (ctypes.c_void_p,)),
+    "libbpf_find_vmlinux_btf_id": (ctypes.c_int, (ctypes.c_char_p, ctypes.c_int)),
     "libbpf_num_possible_cpus": (ctypes.c_int, ()),
     "libbpf_set_print": (ctypes.c_void_p, (ctypes.c_void_p,)),
     "libbpf_version_string": (ctypes.c_char_p, ()),
@@ -103,6 +131,17 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map_lookup_elem": (ctypes.c_int, (_Fd, ctypes.c_char_p, ctypes.c_void_p)),
     "bpf_map_update_elem": (ctypes.c_int, (_Fd, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64)),
     "bpf_obj_get_info_by_fd": (ctypes.c_int, (_Fd, ctypes.POINTER(MapInfo), ctypes.POINTER(ctypes.c_uint32))),
+    "bpf_prog_load": (
+        _Fd,
+        (
+            ctypes.c_int,
+            ctypes.c_char_p,
+            ctypes.c_char_p,
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(LoadOptions),
+        ),
+    ),
     "bpf_prog_test_run_opts": (ctypes.c_int, (_Fd, ctypes.POINTER(RunOptions))),
     "bpf_raw_tracepoint_open": (_Fd, (ctypes.c_char_p, _Fd)),
 }

@@ -197,6 +197,14 @@ def _block(instructions: Sequence[Instruction], leaders: set[int], start: int) -
     return Block(start, at + 1, successors(instructions, at))
 
 
+def check(instructions: Sequence[Instruction]) -> None:
+    """ValueError when what can be reached is no program: an unknown code, no M[k], or a path without a return."""
+    for at in reachable(instructions):
+        insn = instructions[at]
+        if insn.code not in _CODES or (insn.code in _MEMORY and insn.k >= BPF_MEMWORDS):
+            raise ValueError(f"instruction {at} is unknown: code 0x{insn.code:x}, k 0x{insn.k:x}")
+
+
 def has_loop(instructions: Sequence[Instruction]) -> bool:
     """Whether a reachable jump goes backward, as those of `protochain` do."""
     return any(target <= block.end - 1 for block in blocks(instructions) for target in block.successors)
@@ -289,6 +297,16 @@ _OTHERS = {
     Class.BPF_RET | BPF_A: ("ret", ""),
     Class.BPF_MISC | Misc.BPF_TAX: ("tax", ""),
     Class.BPF_MISC | Misc.BPF_TXA: ("txa", ""),
+}
+
+_MEMORY = {Class.BPF_ST, Class.BPF_STX, Class.BPF_LD | Mode.BPF_MEM, Class.BPF_LDX | Mode.BPF_MEM}
+
+_CODES = {
+    *_LOADS,
+    *_OTHERS,
+    Class.BPF_LDX | Mode.BPF_LEN,  # bpf_filter() knows it, bpf_image() does not
+    *(Class.BPF_ALU | op | source for op in Alu for source in (0, BPF_X) if (op, source) != (Alu.BPF_NEG, BPF_X)),
+    *(Class.BPF_JMP | op | source for op in Jump for source in (0, BPF_X) if (op, source) != (Jump.BPF_JA, BPF_X)),
 }
 
 _ANCILLARY_NAMES = {area: area.name.lower() for area in Ancillary} | {

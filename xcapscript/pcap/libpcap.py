@@ -29,7 +29,7 @@ class PcapError(Exception):
     """libpcap refuses an expression; the message is libpcap's own."""
 
 
-class RejectsAll(PcapError):  # what libpcap says, not that something failed
+class RejectsAll(PcapError):
     """libpcap knows that no packet of this link type can match."""
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from xcapscript.resources import bpf_directory
 from xcapscript.runtime.blame import blame_compiler, blame_verifier
-from xcapscript.unit import HookKind, Unit
+from xcapscript.unit import HookKind, Program, Unit
 
 PROGRAM_TYPES = {
     HookKind.RAWTRACEPOINT: "RAW_TRACEPOINT",
@@ -38,6 +38,10 @@ class Loaded:
         """Give all back to the kernel, which drops what nothing else holds."""
         for descriptor in (*self.programs, *self.maps.values()):
             os.close(descriptor)
+
+
+def _is_raw(program: Program) -> bool:
+    return program.attachment.kind is HookKind.RAWTRACEPOINT
 
 
 class CompilerProcess:
@@ -68,7 +72,9 @@ class CompilerProcess:
             "headers": str(headers) if headers else None,
             # What bcc itself includes warns; what we write is checked by the tests.
             "cflags": ["-w", f"-I{bpf_directory() / 'include'}"],
-            "functions": [(p.function, PROGRAM_TYPES[p.attachment.kind]) for p in unit.programs],
+            "functions": [
+                (p.function, PROGRAM_TYPES[p.attachment.kind], p.attachment.target * _is_raw(p)) for p in unit.programs
+            ],
             "maps": maps,
         }
         answer = self._ask(request)
@@ -76,7 +82,8 @@ class CompilerProcess:
             self._fail(unit, answer)
         descriptors = self._receive(answer["descriptors"])
         count = len(unit.programs)
-        return Loaded(tuple(descriptors[:count]), dict(zip(maps, descriptors[count:], strict=True)))
+        by_name = dict(zip(maps, descriptors[count:], strict=True))
+        return Loaded(tuple(descriptors[:count]), by_name)
 
     def _ask(self, request: Mapping[str, object]) -> dict[str, Any] | None:
         try:

@@ -12,6 +12,8 @@ import socket
 import sys
 from typing import Any
 
+from xcapscript.kernel.typed import PLACEHOLDERS, load_typed, reads_paged_data
+
 DESCRIPTORS_A_MESSAGE = 250
 """SCM_MAX_FD is 253."""
 
@@ -22,9 +24,14 @@ def main() -> None:
     from bcc import BPF  # noqa: PLC0415 -- half of the start-up time; it goes on while the script is read
     from bcc.libbcc import lib  # noqa: PLC0415
 
+    paged = reads_paged_data()
     with connection, connection.makefile("r", encoding="utf-8") as requests:
         for line in requests:
-            answer, descriptors = _serve(json.loads(line), BPF, lib)
+            request = json.loads(line)
+            answer, descriptors = _serve(request, BPF, lib, typed=paged)
+            if paged and "failed" in answer and answer["failed"] != "compile":
+                # a tracepoint whose packet the kernel trusts less: it is read without the help of the kernel
+                answer, descriptors = _serve(request, BPF, lib, typed=False)
             payload = (json.dumps(answer) + "\n").encode()
             connection.sendall(payload)
             for at in range(0, len(descriptors), DESCRIPTORS_A_MESSAGE):
@@ -32,22 +39,27 @@ def main() -> None:
                 connection.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, some)])
 
 
-def _serve(request: dict[str, Any], bpf_class: Any, lib: Any) -> tuple[dict[str, Any], list[int]]:  # bcc has no types
+def _serve(request: dict[str, Any], bpf_class: Any, lib: Any, *, typed: bool) -> tuple[dict[str, Any], list[int]]:
     """Compile and load. The answer's `failed` is 'compile', or the function that the kernel refused."""
     if request["headers"]:
         os.environ["BCC_KERNEL_SOURCE"] = request["headers"]
     # BCC looks for headers in the working directory first, where anybody may have put some.
     os.chdir(request["headers"] or "/")
+    flags = [*request["cflags"], f"-DXCAP_TYPED={typed:d}", *(f"-DXCAP_{f}={n}" for f, n in PLACEHOLDERS.items())]
     try:
-        bpf = bpf_class(text=request["text"], cflags=request["cflags"])
+        bpf = bpf_class(text=request["text"], cflags=flags)
     except Exception as error:  # noqa: BLE001 -- bcc raises nothing else
         return {"failed": "compile", "reason": str(error)}, []
     _keep.append(bpf)
     descriptors = []
-    for function, kind in request["functions"]:
+    for function, kind, tracepoint in request["functions"]:
         try:
-            descriptors.append(bpf.load_func(function, getattr(bpf_class, kind)).fd)
+            if typed and tracepoint:
+                descriptors.append(load_typed(function, tracepoint, bpf.dump_func(function)))
+            else:
+                descriptors.append(bpf.load_func(function, getattr(bpf_class, kind)).fd)
         except Exception as error:  # noqa: BLE001 -- bcc raises nothing else
+            sys.stderr.write(getattr(error, "log", ""))
             return {"failed": function, "reason": str(error)}, []
     descriptors += [lib.bpf_table_fd(bpf.module, name.encode()) for name in request["maps"]]
     return {"descriptors": len(descriptors)}, descriptors

@@ -17,7 +17,9 @@ class Counts:
 
     hits: int
     no_packet: int
+    no_link: int
     no_match: int
+    unread: int
     matched: int
     lost: int
 

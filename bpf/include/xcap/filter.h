@@ -13,15 +13,21 @@
 
 /* How many IPv6 extension headers (or IPv4 AH headers) `protochain` follows. */
 #ifndef XCAP_MAX_CHAIN
-#define XCAP_MAX_CHAIN 16
+#define XCAP_MAX_CHAIN 64
 #endif
 
 struct xcap_view {
 	const u8 *window; /* the packet's first bytes, in a map's value: XCAP_WINDOW bytes of it must be there */
 	u32 window_len;   /* how many of them were read: min(cap_len, XCAP_WINDOW) */
-	u64 start;        /* kernel address of byte 0; bytes behind the window are read from there */
+	u64 start;        /* kernel address of byte 0; linear bytes behind the window are read from there */
 	u32 cap_len;      /* bytes that may be read */
 	u32 wire_len;     /* #pktlen */
+	u32 linear_len;   /* of cap_len, those at `start`; the others are read through `trusted` */
+	u32 data;         /* offset of what skb->data points at */
+	u32 pkt_type;     /* PACKET_HOST, ..., PACKET_OUTGOING (linux/if_packet.h) */
+	u32 ifindex;
+	struct sk_buff *trusted;     /* NULL: all of cap_len is linear */
+	struct xcap_dynptr *dynptr;  /* room to read through it */
 };
 
 typedef u16 __attribute__((__may_alias__)) xcap_be16;
@@ -50,6 +56,16 @@ XCAP_INLINE u32 xcap_get(const void *at, u32 size)
 	return *(const volatile u8 *)at;
 }
 
+/* Read bytes behind the window, which may be where only the kernel itself finds them. */
+XCAP_INLINE long xcap_read_far(const struct xcap_view *v, u32 offset, u32 size, void *to)
+{
+#if XCAP_TYPED
+	if (v->trusted && offset + size > v->linear_len)
+		return xcap_read_paged(v->trusted, v->dynptr, v->data, offset, to, size);
+#endif
+	return bpf_probe_read_kernel(to, size, (const void *)(unsigned long)(v->start + offset));
+}
+
 /* ld, ldh, ldb [offset]: 0 if it fails. `far` is room for the bytes behind the window, one for the whole filter. */
 XCAP_INLINE int xcap_load(const struct xcap_view *v, u64 offset, u32 size, u32 *value, u32 *far)
 {
@@ -61,7 +77,7 @@ XCAP_INLINE int xcap_load(const struct xcap_view *v, u64 offset, u32 size, u32 *
 	}
 	if (offset + size > v->cap_len)
 		return 0;
-	if (bpf_probe_read_kernel(far, size, (const void *)(unsigned long)(v->start + offset)))
+	if (xcap_read_far(v, offset, size, far))
 		return 0;
 	*value = xcap_get(far, size);
 	return 1;
@@ -75,4 +91,14 @@ XCAP_INLINE int xcap_load_x(const struct xcap_view *v, u32 x, u32 k, u32 size, u
 	/* else clang compares one register with XCAP_WINDOW and adds another to the pointer: no bound for the verifier */
 	XCAP_PIN(offset);
 	return xcap_load(v, offset, size, value, far);
+}
+
+/* 0, which the verifier takes for anything: at the head of a loop it then sees one state a turn, instead of one for each
+ * way through every turn before. */
+XCAP_INLINE u32 xcap_unknown_zero(const struct xcap_view *v)
+{
+	u32 same = v->wire_len;
+
+	XCAP_PIN(same);
+	return same ^ v->wire_len;
 }

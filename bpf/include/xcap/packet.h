@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Where a packet begins, whatever skb->data points at: the wire view. */
+/* Where a packet begins, whatever skb->data points at, and its bytes, wherever they are: the wire view. */
 #pragma once
 
 #include <xcap/runtime.h>
@@ -9,6 +9,26 @@
 
 #define XCAP_ARPHRD_ETHER 1
 #define XCAP_ARPHRD_LOOPBACK 772
+
+#define XCAP_MACS 12
+#define XCAP_TAGGED 16 /* MAC addresses and a VLAN tag */
+
+/* What the kernel's own functions can be asked about: the tracepoint's packet, as the verifier knows it. Where it does
+ * not (another kind of hook, an older kernel), NULL, and only linear bytes are read. */
+#if XCAP_TYPED
+#define XCAP_TRUSTED(skb) ((struct sk_buff *)(skb))
+#else
+#define XCAP_TRUSTED(skb) ((struct sk_buff *)0)
+#endif
+
+/* Calls of kernel functions: the loader puts the functions' BTF ids in place of these numbers (kernel/typed.py). */
+static int (*xcap_dynptr_from_skb)(struct sk_buff *skb, u64 flags, void *dynptr) = (void *)XCAP_bpf_dynptr_from_skb;
+static long (*xcap_dynptr_read)(void *to, u32 size, void *dynptr, u32 offset, u64 flags) = (void *)201;
+
+/* Room for a struct bpf_dynptr, of which there is one in a program: its stack is small. */
+struct xcap_dynptr {
+	u64 opaque[2];
+};
 
 XCAP_INLINE int xcap_read_skb(struct xcap_hit *hit, const struct sk_buff *skb)
 {
@@ -26,9 +46,77 @@ XCAP_INLINE int xcap_is_ethernet(const struct net_device *dev)
 	return type == XCAP_ARPHRD_ETHER || type == XCAP_ARPHRD_LOOPBACK;
 }
 
-/* Set start, cap_len, wire_len and link, and read the window into `window` (XCAP_WINDOW bytes of a map's value).
+/* vlan_present became vlan_all, of which a bit is always set with a tag, in Linux 6.1 (354259fa73e2). */
+XCAP_INLINE int xcap_has_tag(const struct sk_buff *skb)
+{
+#ifdef XCAP_SKB_VLAN_ALL
+	return skb->vlan_all != 0;
+#else
+	return skb->vlan_present;
+#endif
+}
+
+/* Read the first `count` bytes of the packet's linear part, the tag in its place. `to` has room for XCAP_WINDOW bytes
+ * more than `limit`, the most that `count` can be. */
+XCAP_INLINE long xcap_read_linear(const struct xcap_hit *hit, u8 *to, u64 count, const u64 limit)
+{
+	const void *start = (const void *)hit->start;
+
+	/* Here and below: clang proves a check needless and drops it, and the verifier then sees no bound. */
+	asm volatile("" : "+r"(count));
+	if (count > limit)
+		return -1;
+	if (!hit->tag_len)
+		return bpf_probe_read_kernel(to, count, start);
+	if (count < XCAP_TAGGED)
+		return -1;
+	count -= XCAP_TAGGED;
+	asm volatile("" : "+r"(count));
+	if (count > limit)
+		return -1;
+	*(u16 *)(to + XCAP_MACS) = hit->skb.vlan_proto;
+	*(u16 *)(to + XCAP_MACS + 2) = __builtin_bswap16(hit->skb.vlan_tci);
+	if (bpf_probe_read_kernel(to, XCAP_MACS, start))
+		return -1;
+	return bpf_probe_read_kernel(to + XCAP_TAGGED, count, start + XCAP_MACS);
+}
+
+/* Read `count` bytes of the packet from `offset` on, not before skb->data, wherever they are. `data` is negative where
+ * skb->data points before the packet: at the link header that a packet is about to get. */
+XCAP_INLINE long xcap_read_paged(struct sk_buff *skb, struct xcap_dynptr *dynptr, u32 data, u32 offset, void *to,
+				 u64 count)
+{
+	if (xcap_dynptr_from_skb(skb, 0, dynptr))
+		return -1;
+	return xcap_dynptr_read(to, count, dynptr, offset - data, 0);
+}
+
+/* Read the packet's first `count` bytes, of those that can be read; how many were, 0 if none. */
+XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, struct sk_buff *skb, struct xcap_dynptr *dynptr, u8 *to,
+				 u64 count, const u64 limit)
+{
+	u64 before = (s32)hit->data > 0 ? hit->data : 0;
+
+	if (count <= hit->linear_len || !skb)
+		return xcap_read_linear(hit, to, count, limit) ? 0 : count;
+	/* The kernel reads from skb->data on; what lies before is linear. */
+	if (before < XCAP_TAGGED && hit->tag_len)
+		before = XCAP_TAGGED;
+	if (count < before)
+		return 0;
+	asm volatile("" : "+r"(before));
+	if (before > XCAP_WINDOW || (before && xcap_read_linear(hit, to, before, XCAP_WINDOW)))
+		return 0;
+	u64 rest = count - before;
+	asm volatile("" : "+r"(rest));
+	if (rest > limit)
+		return 0;
+	return xcap_read_paged(skb, dynptr, hit->data, before, to + before, rest) ? 0 : count;
+}
+
+/* Set all of the hit but the event, and read the window: `window` has room for twice XCAP_WINDOW bytes.
  * 0 if the skb has no packet: neither a MAC header nor an IP header. */
-XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, u8 *window)
+XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, struct sk_buff *trusted, struct xcap_dynptr *dynptr, u8 *window)
 {
 	const struct sk_buff *skb = &hit->skb;
 	u64 head = (u64)skb->head, data = (u64)skb->data;
@@ -41,25 +129,28 @@ XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, u8 *window)
 	if (has_mac && mac <= data && (!has_network || mac < network) && xcap_is_ethernet(skb->dev)) {
 		hit->start = mac;
 		hit->link = XCAP_DLT_EN10MB;
+		hit->tag_len = xcap_has_tag(skb) && mac + XCAP_MACS <= tail ? XCAP_TAGGED - XCAP_MACS : 0;
 	} else if (has_network) {
 		hit->start = network;
 		hit->link = XCAP_DLT_RAW;
+		hit->tag_len = 0;
 	} else {
 		return 0;
 	}
 	if (hit->start >= tail || hit->start > data + skb->len)
 		return 0;
-	hit->wire_len = skb->len + (data - hit->start);
+	hit->data = data - hit->start + hit->tag_len;
+	hit->wire_len = skb->len + hit->data;
+	hit->linear_len = tail - hit->start + hit->tag_len;
+	if (hit->linear_len > hit->wire_len)
+		hit->linear_len = hit->wire_len;
+	hit->cap_len = trusted && (s32)hit->data <= XCAP_WINDOW ? hit->wire_len : hit->linear_len;
 
-	u64 linear = tail - hit->start;
-	if (linear > hit->wire_len)
-		linear = hit->wire_len;
-	hit->cap_len = linear;
-
-	if (linear > XCAP_WINDOW)
-		linear = XCAP_WINDOW;
-	hit->window_len = linear;
-	if (bpf_probe_read_kernel(window, linear, (void *)hit->start))
+	u64 count = hit->cap_len;
+	if (count > XCAP_WINDOW)
+		count = XCAP_WINDOW;
+	hit->window_len = xcap_read_packet(hit, trusted, dynptr, window, count, XCAP_WINDOW);
+	if (!hit->window_len)
 		return 0;
 	if (hit->link == XCAP_DLT_RAW)
 		return (window[0] >> 4) == 4 || (window[0] >> 4) == 6;

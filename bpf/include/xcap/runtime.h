@@ -16,18 +16,25 @@ struct xcap_control {
 struct xcap_counters {
 	u64 hits;
 	u64 no_packet;
+	u64 no_link;
 	u64 no_match;
+	u64 unread;
 	u64 matched;
 	u64 lost;
 };
 
-/* State of one hit, in per-CPU memory of its program: a program does not interrupt itself, but another can. */
+/* State of one hit, in per-CPU memory of its program: a program does not interrupt itself, but another can. Offsets
+ * and lengths are on the wire: from the packet's first byte, an accelerated VLAN tag included. */
 struct xcap_hit {
 	struct sk_buff skb; /* a copy, read at once: every field then costs a load */
-	u64 start;          /* kernel address of the packet's first byte */
-	u32 cap_len;        /* linear bytes from there */
-	u32 wire_len;       /* bytes on the wire */
-	u32 window_len;     /* bytes of the window that were read */
+	u64 start;          /* kernel address of the first byte */
+	u32 tag_len;        /* 4 if a VLAN tag is spliced in behind the MAC addresses, else 0 */
+	u32 data;           /* offset of what skb->data points at */
+	u32 linear_len;     /* bytes that lie behind one another in memory, the tag between them */
+	u32 cap_len;        /* bytes that can be read */
+	u32 wire_len;       /* bytes that there are */
+	u32 window_len;     /* bytes that were read into the window */
 	u32 link;           /* DLT_EN10MB or DLT_RAW */
+	u32 unused;
 	struct xcap_packet_event event; /* last: the packet's bytes follow in the program's scratch */
 };

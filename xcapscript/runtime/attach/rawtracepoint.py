@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from xcapscript.errors import KernelError
 from xcapscript.kernel.bpf import open_raw_tracepoint
 from xcapscript.unit import Attachment
@@ -9,6 +11,12 @@ from xcapscript.unit import Attachment
 
 def attach(attachment: Attachment, program: int) -> int:
     """The link's descriptor; KernelError if the kernel refuses."""
+    try:
+        # a typed program was loaded for its tracepoint, and takes no name
+        return open_raw_tracepoint(None, program)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EFAULT):
+            raise KernelError(f"cannot attach to rawtracepoint:{attachment.target}: {error.strerror}") from error
     try:
         return open_raw_tracepoint(attachment.target, program)
     except OSError as error:

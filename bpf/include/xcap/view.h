@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* A hit as a filter sees it. */
+#pragma once
+
+#include <xcap/packet.h>
+
+#include <xcap/filter.h>
+
+#define XCAP_PACKET_OUTGOING 4
+
+/* `outgoing`: at the hook every packet is on its way out, which only copies for packet sockets are marked with. */
+XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const u8 *window, struct sk_buff *trusted,
+					  struct xcap_dynptr *dynptr, int outgoing)
+{
+	struct xcap_view view = {
+		.window = window,
+		.window_len = hit->window_len,
+		.start = hit->start - hit->tag_len,
+		.cap_len = hit->cap_len,
+		.wire_len = hit->wire_len,
+		.linear_len = hit->linear_len,
+		.data = hit->data,
+		.pkt_type = outgoing ? XCAP_PACKET_OUTGOING : hit->skb.pkt_type,
+		.trusted = trusted,
+		.dynptr = dynptr,
+	};
+
+	return view;
+}
