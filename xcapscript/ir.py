@@ -24,13 +24,17 @@ class HookArgument:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """An attach point on this kernel: `name` as the script has it, and where its packet and drop reason are."""
+    """An attach point on this kernel: `name` as the script has it, and where its packet and drop reason are.
+
+    `outgoing` says that every packet there is on its way out of the machine.
+    """
 
     name: str
     attachment: Attachment
     arguments: tuple[HookArgument, ...]
     skb: HookArgument | None
     reason: HookArgument | None
+    outgoing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +190,11 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One attach point of one clause."""
+    """One attach point of one clause; `inner` filters are about the packet inside a tunnel."""
 
     hook: Hook
     filter: Filter | None
+    inner: tuple[Filter, ...]
     body: tuple[Statement, ...]
     needs: Needs
     span: Span

@@ -21,9 +21,10 @@ from xcapscript.errors import CompilerBug, KernelError, UsageError
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.live import LiveKernel
 from xcapscript.library import default_library
+from xcapscript.pcap.libpcap import interface_netmask
 from xcapscript.runtime.compiler_process import CompilerProcess
 from xcapscript.sema.analyse import Settings
-from xcapscript.sema.filter import Parameters
+from xcapscript.sema.filter import Parameters, Rules
 from xcapscript.sinks.base import SinkError
 from xcapscript.source import Source
 
@@ -123,12 +124,17 @@ def _check(options: Options, kernel: Kernel, errors: TextIO) -> int:
 def _compile(source: Source, options: Options, kernel: Kernel) -> Compiled:
     settings = Settings(
         Parameters(options.arguments),
-        resolve_names=not options.no_names,
+        Rules(resolve_names=not options.no_names, netmask=_netmask(options.interface)),
         writes=options.write is not None,
         checking=options.check,
     )
-    code = CodeOptions(min(options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN), options.count)
+    snaplen = min(options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN)
+    code = CodeOptions(snaplen, options.count, options.interface)
     return compile_script(source, default_library(), kernel, settings, code)
+
+
+def _netmask(interface: str | None) -> int | None:
+    return interface_netmask(interface) if interface is not None else None
 
 
 def _source(options: Options) -> Source:

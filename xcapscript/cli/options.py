@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from xcapscript import __version__
 from xcapscript.errors import UsageError
 
+IFNAMSIZ = 16
+
 STAGES = ("ast", "ir", "cbpf", "c")
 
 DESCRIPTION = """\
@@ -36,10 +38,12 @@ class Options:
     write: str | None
     count: int | None
     snaplen: int | None
+    interface: str | None
     time: float | None
     command: str | None
     no_names: bool
     quiet: bool
+    why: bool
     verbose: bool
     check: bool
     dump: str | None
@@ -69,10 +73,12 @@ def parse_options(arguments: Sequence[str]) -> Options:
         write=found.write,
         count=found.count,
         snaplen=found.snaplen or None,
+        interface=found.interface,
         time=found.time,
         command=found.command,
         no_names=found.no_names,
         quiet=found.quiet,
+        why=found.why,
         verbose=found.verbose,
         check=found.check,
         dump=found.dump,
@@ -94,12 +100,14 @@ def _parser() -> argparse.ArgumentParser:
     add("-w", dest="write", metavar="FILE", help="where dump without a name writes; - is standard output")
     add("-c", dest="count", type=_positive, metavar="N", help="stop after N packets dumped or printed")
     add("-s", dest="snaplen", type=_natural, metavar="SNAPLEN", help="bytes kept of each packet; 0: as many as can be")
+    add("-i", dest="interface", type=_interface, metavar="IFACE", help="only packets at interfaces of this name")
     add("--time", type=_duration, metavar="TIME", help="stop after this time, such as 10s or 500ms")
     add("--cmd", dest="command", metavar="COMMAND", help="run a shell command, and stop when it ends")
     add("-l", dest="list", nargs="?", const="*", metavar="PATTERN", help="list hooks; with -v, their arguments")
     add("-n", dest="no_names", action="store_true", help="look up no host names in expressions, except in /etc/hosts")
     add("-q", dest="quiet", action="store_true", help="say nothing on standard error but errors and losses")
     add("-v", dest="verbose", action="store_true", help="say more: counts of each hook, whole logs")
+    add("--why", action="store_true", help="tell at the end what became of every hit, clause by clause")
     add("--check", action="store_true", help="check programs and run nothing; needs no root")
     add("--dump", choices=STAGES, help="show what a stage of the compiler makes, and run nothing")
     add("--version", action="version", version=f"xcap {__version__}")
@@ -116,6 +124,12 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of bytes")
     return int(text)
+
+
+def _interface(text: str) -> str:
+    if not 0 < len(text.encode()) < IFNAMSIZ or "/" in text:
+        raise argparse.ArgumentTypeError(f"'{text}' is not the name of an interface")
+    return text
 
 
 def _duration(text: str) -> float:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TextIO
 
 from xcapscript.cli.options import Options
+from xcapscript.cli.why import why_lines
 from xcapscript.diagnostics import escape
 from xcapscript.errors import KernelError
 from xcapscript.kernel.headers import header_tree
@@ -140,20 +141,22 @@ def _say(errors: TextIO, options: Options, text: str) -> None:
 
 def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors: TextIO) -> None:
     """What was counted: always the losses, the rest unless it is to be quiet."""
-    pairs = zip(unit.programs, report.counts, strict=True)
+    pairs = list(zip(unit.programs, report.counts, strict=True))
     counts = [count for program, count in pairs if program.attachment.kind not in RUN_BY_US]
     lost = sum(count.lost for count in report.counts)
     hits, matched = sum(count.hits for count in counts), sum(count.matched for count in counts)
     _say(errors, options, f"{hits} hits, {matched} matched, {lost} lost")
-    without = sum(count.no_packet for count in counts)
-    if without:
-        _say(errors, options, f"{without} hits had no packet: neither a MAC nor an IP header")
-    if options.verbose:
-        for program, count in zip(unit.programs, report.counts, strict=True):
-            numbers = ", ".join(f"{name} {getattr(count, name)}" for name in count.__slots__)
-            _say(errors, options, f"  {program.hook} (line {program.span.line}): {numbers}")
+    unread = sum(count.unread for count in counts)
+    if unread:
+        message = (
+            f"{unread} packets were judged by a part of their bytes: this kernel does not let us read the rest here"
+        )
+        _say(errors, options, message)
     for path, packets in outputs.written():
         _say(errors, options, f"{packets} packet{'s' if packets != 1 else ''} written to {escape(path)}")
+    if options.why or options.verbose:
+        for line in why_lines(pairs):
+            print(line, file=errors)
     if lost and options.quiet:
         print(f"xcap: {lost} events were lost: the reader fell behind", file=errors)
     for name, missed in report.full.items():

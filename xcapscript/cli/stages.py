@@ -29,13 +29,13 @@ def _filters(program: Program) -> Iterator[str]:
     """The instructions of each expression, once, as `tcpdump -d` shows them."""
     seen: list[Filter] = []
     for probe in program.probes:
-        expression = probe.filter
-        if expression is None or expression in seen:
-            continue
-        seen.append(expression)
-        for link, code in (("Ethernet", expression.ethernet), ("raw IP", expression.raw)):
-            yield f"# {expression.text} ({link})"
-            yield _instructions(code)
+        for expression in (probe.filter, *probe.inner):
+            if expression is None or expression in seen:
+                continue
+            seen.append(expression)
+            for link, code in (("Ethernet", expression.ethernet), ("raw IP", expression.raw)):
+                yield f"# {expression.text} ({link})"
+                yield _instructions(code)
 
 
 def _instructions(code: Instructions | None) -> str:

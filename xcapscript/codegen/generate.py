@@ -33,10 +33,14 @@ DEFAULT_MAX_KEYS = 10240
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says about the code: bytes kept of a packet, and how many may be sent."""
+    """What the command line says about the code.
+
+    Bytes kept of a packet, how many may be sent, and the name of the only interface that counts.
+    """
 
     snaplen: int = LARGEST_SNAPLEN
     limit: int | None = None
+    interface: str | None = None
     ring_pages: int = DEFAULT_RING_PAGES
     max_keys: int = DEFAULT_MAX_KEYS
 
@@ -55,8 +59,9 @@ class _Generator:
 
     def add(self, number: int, probe: Probe, maps: dict[str, MapSpec]) -> None:
         """Write one probe's function and what it needs."""
-        if probe.filter is not None:
-            self._add_filter(probe.filter)
+        for expression in (probe.filter, *probe.inner):
+            if expression is not None:
+                self._add_filter(expression)
         kind = probe.hook.attachment.kind
         dumps = any(isinstance(statement, Dump) for statement in probe.body)
         context = Context(
@@ -66,6 +71,7 @@ class _Generator:
             number,
             partial(self._declare, probe),
             {},
+            self.options.interface,
         )
         out = Emitter(1)
         write_body(out, probe, context, self.filters, limited=self.options.limit is not None)
@@ -127,7 +133,7 @@ def generate(program: Program, options: Options) -> Unit:
     pieces = [
         f"/* SPDX-License-Identifier: GPL-2.0-only */\n#define XCAP_WINDOW {LINE_BYTES}",
         *_structs([EVENT, PACKET]),
-        "#include <xcap/packet.h>\n#include <xcap/values.h>\n#include <xcap/view.h>",
+        "#include <xcap/packet.h>\n#include <xcap/values.h>\n#include <xcap/tunnel.h>",
         *_structs([*(spec.key for spec in maps.values()), *generator.structs]),
         _map_texts(maps.values(), len(generator.programs), options),
         *generator.scratches,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+
 from xcapscript.builtins import Needs
 from xcapscript.codegen.emitter import Emitter
-from xcapscript.codegen.literals import c_string
+from xcapscript.codegen.literals import c_int, c_string
 from xcapscript.codegen.shell import argument
 from xcapscript.codegen.stmt import LINE_BYTES, Context, write_statement
-from xcapscript.ir import Dump, Filter, Line, Print, Printf, PrintStack, Probe, Statement
+from xcapscript.ir import Dump, Line, Print, Printf, PrintStack, Probe, Statement
 from xcapscript.layout import EVENT
+from xcapscript.types import IFNAME
 from xcapscript.unit import EventKind, HookKind, LinkType
 
 NEVER = "xcap_never"
@@ -26,7 +29,7 @@ def write_body(
     limited = limited and probe.hook.attachment.kind not in TIMERS and any(map(_is_shown, probe.body))
     _write_entry(out, probe, context)
     if probe.needs >= Needs.PACKET:
-        _write_packet(out, probe.filter, filters)
+        _write_packet(out, probe, filters)
     out.line("counters->matched++;")
     if limited:
         out.line("s64 ticket = __sync_fetch_and_add(&control->remaining, -1LL);")
@@ -61,7 +64,8 @@ def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
         out.line("\treturn 0;")
     out.line("counters->hits++;")
     out.line("struct xcap_hit *hit = &scratch->hit;")
-    if probe.needs >= Needs.SKB and probe.hook.skb is not None:
+    needs_skb = probe.needs >= Needs.SKB or context.interface is not None
+    if needs_skb and probe.hook.skb is not None:
         skb = argument(probe.hook.attachment.kind, probe.hook.skb.place, "u64")
         trusted = probe.hook.attachment.kind is HookKind.RAWTRACEPOINT
         out.line(f"struct sk_buff *trusted = {f'XCAP_TRUSTED({skb})' if trusted else '0'};")
@@ -69,22 +73,49 @@ def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
         with out.block(f"if (!xcap_read_skb(hit, (void *){skb}))"):
             out.line("counters->no_packet++;")
             out.line("return 0;")
+        if context.interface is not None:
+            _write_interface(out, context.interface)
 
 
-def _write_packet(out: Emitter, expression: Filter | None, filters: dict[str, tuple[str, str]]) -> None:
+def _write_interface(out: Emitter, name: str) -> None:
+    """Leave packets of other interfaces out; the name is compared as two words."""
+    first, second = struct.unpack("=QQ", name.encode().ljust(IFNAME.size, b"\0"))
+    out.line("u64 name[2];")
+    out.line("xcap_ifname(hit, (char *)name);")
+    with out.block(f"if (name[0] != {c_int(first)} || name[1] != {c_int(second)})"):
+        out.line("counters->no_match++;")
+        out.line("return 0;")
+
+
+def _write_packet(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]]) -> None:
     with out.block("if (!xcap_find_packet(hit, trusted, &dynptr, scratch->bytes))"):
         out.line("counters->no_packet++;")
         out.line("return 0;")
-    if expression is None:
+    if probe.filter is None and not probe.inner:
         return
-    ethernet, raw = filters[expression.text]
-    if raw == NEVER:
-        with out.block(f"if (hit->link != {LinkType.EN10MB:d})"):
-            out.line("counters->no_link++;")
-            out.line("return 0;")
-    out.line("struct xcap_view view = xcap_view_of(hit, scratch->bytes, trusted, &dynptr, 0);")
-    call = f"hit->link == {LinkType.EN10MB:d} ? {ethernet}(&view) : {raw}(&view)"
-    with out.block(f"if (!{ethernet}(&view))" if raw in (ethernet, NEVER) else f"if (!({call}))"):
+    out.line(f"struct xcap_view view = xcap_view_of(hit, scratch->bytes, trusted, &dynptr, {probe.hook.outgoing:d});")
+    if probe.filter is not None:
+        ethernet, raw = filters[probe.filter.text]
+        if raw == NEVER:
+            with out.block(f"if (hit->link != {LinkType.EN10MB:d})"):
+                out.line("counters->no_link++;")
+                out.line("return 0;")
+        _write_filter(out, "hit->link", "view", (ethernet, ethernet if raw == NEVER else raw))
+    for expression in probe.inner:
+        with out.block(""):
+            out.line("struct xcap_view inner;")
+            out.line("u32 link = xcap_enter(&view, hit->link, &inner);")
+            with out.block("if (!link)"):
+                out.line("counters->no_match++;")
+                out.line("return 0;")
+            _write_filter(out, "link", "inner", filters[expression.text])
+
+
+def _write_filter(out: Emitter, link: str, view: str, functions: tuple[str, str]) -> None:
+    """Leave the program where the filter of the packet's link type says no."""
+    ethernet, raw = functions
+    call = f"{link} == {LinkType.EN10MB:d} ? {ethernet}(&{view}) : {raw}(&{view})"
+    with out.block(f"if (!{ethernet}(&{view}))" if raw == ethernet else f"if (!({call}))"):
         # what lies in pages, and could not be read, may have been what the filter asked for
         out.line("if (hit->cap_len < hit->wire_len)")
         out.line("\tcounters->unread++;")

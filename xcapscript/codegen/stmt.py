@@ -34,7 +34,8 @@ LINE_BYTES = 256
 class Context:
     """What the statements of a program share.
 
-    `declare` makes the spec of one more kind of record; `layout` names one more struct of the program's scratch.
+    `declare` makes the spec of one more kind of record; `scratch` is what else the program's own memory holds;
+    `interface` is the only one that counts.
     """
 
     values: Values
@@ -43,6 +44,7 @@ class Context:
     program: int
     declare: Callable[..., EventSpec]
     scratch: dict[str, Layout]
+    interface: str | None
 
 
 def write_statement(out: Emitter, context: Context, statement: Statement) -> None:

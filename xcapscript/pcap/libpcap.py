@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import socket
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -96,6 +97,14 @@ def offline_matcher(instructions: Sequence[Instruction]) -> Callable[[bytes, int
     return lambda packet, wire_len: bool(bpf_filter(program, packet, wire_len, len(packet)))
 
 
+def interface_netmask(name: str) -> int | None:
+    """The mask of an interface's IPv4 network as pcap_compile() takes it; None if it has none."""
+    net, mask, message = ctypes.c_uint32(), ctypes.c_uint32(), ctypes.create_string_buffer(256)
+    found = _library(_SONAME).pcap_lookupnet(name.encode(), ctypes.byref(net), ctypes.byref(mask), message)
+    # it comes in network order, and is taken in the host's
+    return socket.ntohl(mask.value) if found == 0 and mask.value else None
+
+
 def library_version() -> str:
     """As `tcpdump --version` has it: 'libpcap version 1.10.3 (with TPACKET_V3)'."""
     version: bytes = _library(_SONAME).pcap_lib_version()
@@ -140,6 +149,8 @@ def _declare(library: ctypes.CDLL) -> None:
     library.pcap_geterr.argtypes, library.pcap_geterr.restype = [handle], ctypes.c_char_p
     library.pcap_freecode.argtypes, library.pcap_freecode.restype = [program], None
     library.pcap_close.argtypes, library.pcap_close.restype = [handle], None
+    numbers = ctypes.POINTER(ctypes.c_uint32)
+    library.pcap_lookupnet.argtypes = [ctypes.c_char_p, numbers, numbers, ctypes.c_char_p]
     library.pcap_lib_version.argtypes, library.pcap_lib_version.restype = [], ctypes.c_char_p
     library.bpf_filter.argtypes = [ctypes.POINTER(_Instruction), ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint]
     library.bpf_filter.restype = ctypes.c_uint

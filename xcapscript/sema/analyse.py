@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from xcapscript.builtins import Needs
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
-from xcapscript.ir import ClearMap, Dump, Filter, Hook, Line, PrintMap, Probe, Program, Statement
+from xcapscript.ir import ClearMap, Dump, Hook, Line, PrintMap, Probe, Program, Statement
 from xcapscript.kernel.facts import Kernel
 from xcapscript.library import Library
 from xcapscript.sema.check import Maps, Statements, needs_of_statement
 from xcapscript.sema.expressions import Expressions
-from xcapscript.sema.filter import Parameters, compile_filter
+from xcapscript.sema.filter import Filters, Parameters, Rules, compile_predicate
 from xcapscript.sema.hooks import Hooks
 from xcapscript.sema.imports import gather
 from xcapscript.source import Span
@@ -22,12 +22,12 @@ from xcapscript.syntax import ast
 class Settings:
     """What the command line says about meaning.
 
-    The script's parameters; whether host names may be looked up; whether packets go to a file, as they then do from
+    The script's parameters; how expressions are read; whether packets go to a file, as they then do from
     a clause without a block; and whether the script is only checked: it may be a library, whose hooks are looked at.
     """
 
     parameters: Parameters = field(default_factory=Parameters)
-    resolve_names: bool = True
+    rules: Rules = field(default_factory=Rules)
     writes: bool = False
     checking: bool = False
 
@@ -72,24 +72,19 @@ class _Clauses:
                 hooks += [(attach, hook) for hook in self.hooks.resolve(attach)]
             except ScriptError as error:
                 diagnostics += error.diagnostics
-        expression: Filter | None = None
+        filters = Filters()
         try:
-            expression = self._filter(clause)
+            if clause.predicate is not None:
+                filters = compile_predicate(clause.predicate, self.settings.parameters, self.settings.rules)
         except ScriptError as error:
             diagnostics += error.diagnostics
-        probes = [self._probe(clause, attach, hook, expression, diagnostics) for attach, hook in hooks]
+        probes = [self._probe(clause, attach, hook, filters, diagnostics) for attach, hook in hooks]
         if diagnostics:
             raise ScriptError(diagnostics)
         return probes
 
-    def _filter(self, clause: ast.Clause) -> Filter | None:
-        if clause.predicate is None:
-            return None
-        settings = self.settings
-        return compile_filter(clause.predicate, settings.parameters, resolve_names=settings.resolve_names)
-
     def _probe(
-        self, clause: ast.Clause, attach: ast.Attach, hook: Hook, expression: Filter | None, found: list[Diagnostic]
+        self, clause: ast.Clause, attach: ast.Attach, hook: Hook, filters: Filters, found: list[Diagnostic]
     ) -> Probe:
         """The clause at one hook; its mistakes go to `found`."""
         if hook.skb is None and (clause.predicate is not None or clause.block is None):
@@ -108,7 +103,9 @@ class _Clauses:
                 except ScriptError as error:
                     found += error.diagnostics
         needs = max((needs_of_statement(s) for s in body), default=Needs.NOTHING)
-        return Probe(hook, expression, tuple(body), Needs.PACKET if expression else needs, clause.span)
+        if filters.outer or filters.inner:
+            needs = Needs.PACKET
+        return Probe(hook, filters.outer, filters.inner, tuple(body), needs, clause.span)
 
 
 def _check_definitions(script: ast.Script, hooks: Hooks) -> list[Diagnostic]:

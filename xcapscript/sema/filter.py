@@ -10,14 +10,17 @@ from functools import partial
 from xcapscript.builtins import BUILTINS
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.ir import Filter, Instructions
-from xcapscript.pcap.libpcap import PcapError, RejectsAll, compile_expression
+from xcapscript.pcap.libpcap import PcapError
+from xcapscript.pcap.worker import compile_bounded
 from xcapscript.source import Span
 from xcapscript.syntax import ast
+from xcapscript.syntax.predicate import split
 from xcapscript.unit import LinkType
 
 WORD = re.compile(r"[A-Za-z0-9_.:/-]+")
 PARAMETER = re.compile(r"\$(\$|\d+|#)")
 KERNEL_CONDITION = re.compile(rf'"|@|\b({"|".join({*BUILTINS, "reason"} - {"len"})})\s*(==|!=|<=?|>=?)')
+LINK_ACCESS = re.compile(r"\b(ether|link|fddi|tr|wlan|ppp|slip)\s*\[")
 QUOTED = re.compile(r"'([^']+)'")
 
 
@@ -45,15 +48,37 @@ class Parameters:
         return PARAMETER.sub(replace, text)
 
 
-def compile_filter(predicate: ast.Predicate, parameters: Parameters, *, resolve_names: bool) -> Filter | None:
-    """The filter of a predicate, None for an empty one; ScriptError with libpcap's own words if it refuses it."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides how an expression is read: whether host names may be looked up, and the mask of `ip broadcast`."""
+
+    resolve_names: bool = True
+    netmask: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """A predicate's filters, of which all must match: on the packet, and on the one inside a tunnel."""
+
+    outer: Filter | None = None
+    inner: tuple[Filter, ...] = ()
+
+
+def compile_predicate(predicate: ast.Predicate, parameters: Parameters, rules: Rules) -> Filters:
+    """The filters of a predicate; ScriptError with libpcap's own words if it refuses an expression."""
+    parts = split(predicate)
+    outer = _compile_expression(parts.outer, parameters, rules) if parts.outer is not None else None
+    inner = (_compile_expression(part, parameters, rules) for part in parts.inner)
+    return Filters(outer, tuple(found for found in inner if found is not None))
+
+
+def _compile_expression(predicate: ast.Predicate, parameters: Parameters, rules: Rules) -> Filter | None:
+    """The filter of a tcpdump expression, None for an empty one."""
     if match := KERNEL_CONDITION.search(predicate.text):
         start = predicate.span.start + match.start()
         span = predicate.span.source.span(start, start + len(match[0]))
-        message = (
-            f"kernel conditions such as '{match[0].strip()}' are not in this version; only tcpdump expressions are"
-        )
-        raise ScriptError([Diagnostic(Code.UNSUPPORTED, message, span)])
+        what = f"kernel conditions such as '{match[0].strip()}' are not in this version; only tcpdump expressions are"
+        raise ScriptError([Diagnostic(Code.UNSUPPORTED, what, span)])
     text = parameters.put_in(predicate.text, partial(_missing, predicate))
     for name in PARAMETER.findall(predicate.text):
         value = parameters.value(name) or ""
@@ -62,22 +87,24 @@ def compile_filter(predicate: ast.Predicate, parameters: Parameters, *, resolve_
             raise ScriptError([Diagnostic(Code.BAD_FILTER, message, _place(predicate, f"${name}"))])
     if not text.strip():
         return None
-    ethernet, refusal = _compile(text, LinkType.EN10MB, resolve_names=resolve_names)
-    if refusal is not None:
-        raise ScriptError([_bad_filter(predicate, refusal)])
-    # An expression about link headers is refused for raw IP: no raw IP packet matches it.
-    raw, _ = _compile(text, LinkType.RAW, resolve_names=resolve_names)
-    return Filter(text.strip(), ethernet, raw, predicate.span)
-
-
-def _compile(text: str, link: LinkType, *, resolve_names: bool) -> tuple[Instructions | None, str | None]:
     try:
-        return compile_expression(text, link, resolve_names=resolve_names), None
-    except RejectsAll:
-        # tcpdump says so and stops; here the other link type may still match.
-        return None, "expression rejects all packets" if link is LinkType.EN10MB else None
+        ethernet = compile_bounded(text, LinkType.EN10MB, resolve_names=rules.resolve_names, netmask=rules.netmask)
     except PcapError as error:
-        return None, str(error)
+        raise ScriptError([_bad_filter(predicate, str(error))]) from None
+    return Filter(text.strip(), ethernet, _compile_raw(text, rules), predicate.span)
+
+
+def _compile_raw(text: str, rules: Rules) -> Instructions | None:
+    """For packets without a link header, None where none of them matches.
+
+    libpcap refuses what needs a link header, but for `ether[...]`, which would read the IP header.
+    """
+    if LINK_ACCESS.search(text):
+        return None
+    try:
+        return compile_bounded(text, LinkType.RAW, resolve_names=rules.resolve_names, netmask=rules.netmask)
+    except PcapError:
+        return None
 
 
 def _bad_filter(predicate: ast.Predicate, refusal: str) -> Diagnostic:

@@ -27,6 +27,9 @@ MINIMAL_PERIOD = 1_000_000
 ABSENT = frozenset({Code.MISSING_HOOK, Code.UNSUPPORTED})
 """What makes the next alternative of a hook be tried."""
 
+OUTGOING = frozenset({"net_dev_queue", "net_dev_start_xmit", "net_dev_xmit"})
+"""Tracepoints that only packets on their way out pass; skb->pkt_type does not say so yet (net/core/dev.c)."""
+
 SKB = "struct sk_buff"
 SKB_FIELDS = ("skbaddr", "skb")
 """Tracepoint records hold the packet as `void *` under these names (include/trace/events/{skb,net,napi,...}.h)."""
@@ -128,15 +131,16 @@ def raw_tracepoint_hook(facts: RawTracepoint, shown: str) -> Hook:
     """A raw tracepoint: its packet is the argument that BTF calls `struct sk_buff *`."""
     arguments = tuple(HookArgument(a.name, a.type, index) for index, a in enumerate(facts.arguments))
     skb = next((a for a in arguments if a.type == PointerType(SKB)), None)
-    return Hook(shown, Attachment(HookKind.RAWTRACEPOINT, facts.name), arguments, skb, _reason(arguments))
+    attachment = Attachment(HookKind.RAWTRACEPOINT, facts.name)
+    return Hook(shown, attachment, arguments, skb, _reason(arguments), facts.name in OUTGOING)
 
 
 def tracepoint_hook(facts: Tracepoint, shown: str) -> Hook:
     """A tracepoint: its packet is the field that tracepoints of the network stack keep it in."""
     arguments = tuple(HookArgument(f.name, f.type, f.offset) for f in facts.fields if not f.dynamic)
     skb = next((a for a in arguments if a.name in SKB_FIELDS and isinstance(a.type, PointerType)), None)
-    target = f"{facts.category}:{facts.name}"
-    return Hook(shown, Attachment(HookKind.TRACEPOINT, target, facts.id), arguments, skb, _reason(arguments))
+    attachment = Attachment(HookKind.TRACEPOINT, f"{facts.category}:{facts.name}", facts.id)
+    return Hook(shown, attachment, arguments, skb, _reason(arguments), facts.name in OUTGOING)
 
 
 def _reason(arguments: tuple[HookArgument, ...]) -> HookArgument | None:

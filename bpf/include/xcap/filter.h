@@ -45,8 +45,8 @@ typedef u32 __attribute__((__may_alias__)) xcap_be32;
  * filter are pinned where they are copied, or long arithmetic waits for its end with every operand on the stack. */
 #define XCAP_PIN(value) asm volatile("" : "+r"(value))
 
-/* Volatile: clang would keep the values of many loads, each once loaded, and a long filter would need more than the
- * 512 bytes of stack that there are. */
+/* Volatile: clang would keep loaded values over hundreds of branches, and the verifier, to which every outcome of every
+ * comparison with them is then a state of its own, would give up (150 IPv6 addresses). */
 XCAP_INLINE u32 xcap_get(const void *at, u32 size)
 {
 	if (size == 4)
