@@ -10,6 +10,9 @@ from enum import StrEnum
 from xcapscript.source import Span
 
 TAB_STOP = 8
+LONGEST_EXCERPT = 240
+MARGIN = 80
+"""Characters shown of a long line, and those of them before what is wrong."""
 
 
 class Code(StrEnum):
@@ -122,9 +125,14 @@ def _place(span: Span) -> str:
 
 
 def _excerpt(span: Span) -> list[str]:
+    """The line and a mark below the span; of a long line, the part around the span's beginning."""
     line, column = span.source.position(span.start)
     text = span.source.line(line)
     before = escape(text[: column - 1].expandtabs(TAB_STOP))
-    whole = before + escape(text[column - 1 :].replace("\t", " "))
-    width = len(escape(text[column - 1 : column - 1 + span.end - span.start].replace("\t", " ")))
-    return [f"    {whole}", f"    {' ' * len(before)}^{'~' * (width - 1)}"]
+    marked = escape(text[column - 1 : column - 1 + span.end - span.start].replace("\t", " "))
+    rest = escape(text[column - 1 + span.end - span.start :].replace("\t", " "))
+    if len(before) + len(marked) + len(rest) > LONGEST_EXCERPT:
+        before = before if len(before) <= MARGIN else f"...{before[-MARGIN:]}"
+        room = LONGEST_EXCERPT - len(before)
+        marked, rest = marked[:room], f"{rest[: max(0, room - len(marked))]}..."
+    return [f"    {before}{marked}{rest}", f"    {' ' * len(before)}^{'~' * (len(marked) - 1)}"]

@@ -124,13 +124,17 @@ def _check(options: Options, kernel: Kernel, errors: TextIO) -> int:
 def _compile(source: Source, options: Options, kernel: Kernel) -> Compiled:
     settings = Settings(
         Parameters(options.arguments),
-        Rules(resolve_names=not options.no_names, netmask=_netmask(options.interface)),
+        Rules(not options.no_names, _netmask(options.interface), _tell_progress),
         writes=options.write is not None,
         checking=options.check,
     )
     snaplen = min(options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN)
     code = CodeOptions(snaplen, options.count, options.interface)
     return compile_script(source, default_library(), kernel, settings, code)
+
+
+def _tell_progress(seconds: float) -> None:
+    print(f"xcap: libpcap is at work on the expression: {seconds:.0f} s", file=sys.stderr)
 
 
 def _netmask(interface: str | None) -> int | None:

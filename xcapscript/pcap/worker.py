@@ -9,14 +9,27 @@ import pickle
 import re
 import select
 import signal
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
+from typing import NoReturn
 
 from xcapscript.pcap.cbpf import Instruction
 from xcapscript.pcap.libpcap import PcapError, compile_expression
 from xcapscript.unit import LinkType
 
-OPTIMIZER_SECONDS = 2.0
+SECONDS = 60.0
 NAME_SECONDS = 10.0
+"""What a long expression may take, and one with names that have to be looked up. Without its optimiser libpcap takes
+half as long for a list of ports, and makes a program 50 times as large, which cannot be loaded."""
+
+REPORT_SECONDS = 2.0
+
+Progress = Callable[[float], None]
+"""Told now and then how many seconds have gone."""
+
+Outcome = tuple[Instruction, ...] | PcapError
+"""The program of an expression, or why libpcap refuses it."""
 
 _SHORT = 500
 """Characters of an expression that the optimiser is done with in no time."""
@@ -36,25 +49,38 @@ _HEADER_FIELD = re.compile(r"(icmp6?|tcp)-?[a-z0-9-]+|tcpflags|icmp6?(type|code)
 
 
 def compile_bounded(
-    text: str, link: LinkType, *, netmask: int | None = None, resolve_names: bool = True
-) -> tuple[Instruction, ...]:
-    """compile_expression() in bounded time: without the optimiser when that takes too long.
-
-    PcapError also when names could not be looked up in time.
-    """
+    text: str,
+    links: Sequence[LinkType],
+    *,
+    netmask: int | None = None,
+    resolve_names: bool = True,
+    progress: Progress = lambda _seconds: None,
+) -> tuple[Outcome, ...]:
+    """What compile_expression() gives or raises for each link type. PcapError when it takes too long."""
     asks = resolve_names and may_ask(text)
+    compile_one = partial(_outcome, text, netmask=netmask, resolve_names=resolve_names)
     if len(text) < _SHORT and not asks:
-        return compile_expression(text, link, netmask=netmask, resolve_names=resolve_names)
-    for optimize in (True, False):
-        seconds = NAME_SECONDS if asks else OPTIMIZER_SECONDS
-        found = _in_child(text, link, seconds, optimize=optimize, netmask=netmask, resolve_names=resolve_names)
-        if found is not None:
-            return found
+        return tuple(compile_one(link) for link in links)
+    seconds = NAME_SECONDS if asks else SECONDS
+    start = monotonic()
+    children = [_Child(partial(compile_one, link)) for link in links]
+    try:
+        return tuple(child.outcome(start, seconds, progress) for child in children)
+    except TimeoutError:
         if asks:
-            break
-    if asks:
-        raise PcapError(f"a name in it could not be looked up within {NAME_SECONDS:.0f} seconds")
-    raise PcapError("libpcap did not finish with it in time")
+            raise PcapError(f"a name in it could not be looked up within {seconds:.0f} seconds") from None
+        message = f"libpcap needs more than {seconds:.0f} seconds for it; networks and portranges are faster than lists"
+        raise PcapError(message) from None
+    finally:
+        for child in children:
+            child.end()
+
+
+def _outcome(text: str, link: LinkType, *, netmask: int | None, resolve_names: bool) -> Outcome:
+    try:
+        return compile_expression(text, link, netmask=netmask, resolve_names=resolve_names)
+    except PcapError as error:
+        return error
 
 
 def may_ask(text: str) -> bool:
@@ -63,61 +89,49 @@ def may_ask(text: str) -> bool:
     return any(word not in _WORDS and not _HEADER_FIELD.fullmatch(word) for word in words)
 
 
-def _in_child(
-    text: str, link: LinkType, seconds: float, *, optimize: bool, netmask: int | None, resolve_names: bool
-) -> tuple[Instruction, ...] | None:
-    """What compile_expression() gives or raises, in a process of its own; None if it takes too long."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _answer(writer, text, link, optimize=optimize, netmask=netmask, resolve_names=resolve_names)
-    os.close(writer)
+class _Child:
+    """A forked process that does one thing and tells its outcome."""
+
+    def __init__(self, what: Callable[[], Outcome]) -> None:
+        self._reader, writer = os.pipe()
+        self._process = os.fork()
+        if self._process == 0:
+            _answer(writer, what)
+        os.close(writer)
+
+    def outcome(self, start: float, seconds: float, progress: Progress) -> Outcome:
+        """Wait for it; TimeoutError if it is not there `seconds` after `start` (of the monotonic clock)."""
+        pieces: list[bytes] = []
+        while True:
+            wait = min(REPORT_SECONDS, start + seconds - monotonic())
+            ready, _, _ = select.select([self._reader], [], [], max(0.0, wait))
+            if not ready and monotonic() >= start + seconds:
+                raise TimeoutError
+            if not ready:
+                progress(monotonic() - start)
+                continue
+            piece = os.read(self._reader, 1 << 16)
+            if not piece:
+                break
+            pieces.append(piece)
+        if not pieces:
+            return PcapError("libpcap ended without an answer")
+        # what comes out of the pipe is our own
+        found: list[tuple[int, int, int, int]] | PcapError = pickle.loads(b"".join(pieces))  # noqa: S301
+        return found if isinstance(found, PcapError) else tuple(Instruction(*instruction) for instruction in found)
+
+    def end(self) -> None:
+        """End it, whatever it is doing."""
+        os.close(self._reader)
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
+
+
+def _answer(writer: int, what: Callable[[], Outcome]) -> NoReturn:
+    """The child's part. It leaves the parent's files alone, which would be flushed twice."""
     try:
-        answer = _read(reader, monotonic() + seconds)
+        outcome = what()
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(pickle.dumps(outcome if isinstance(outcome, PcapError) else [tuple(one) for one in outcome]))
     finally:
-        os.close(reader)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    if answer is None:
-        return None
-    # what comes out of the pipe is our own
-    outcome = pickle.loads(answer) if answer else PcapError("libpcap ended without an answer")  # noqa: S301
-    if isinstance(outcome, PcapError):
-        raise outcome
-    return tuple(Instruction(*instruction) for instruction in outcome)
-
-
-def _answer(
-    writer: int, text: str, link: LinkType, *, optimize: bool, netmask: int | None, resolve_names: bool
-) -> None:
-    """The child's part; it does not return."""
-    outcome: object
-    try:
-        outcome = [
-            tuple(instruction)
-            for instruction in compile_expression(
-                text, link, optimize=optimize, netmask=netmask, resolve_names=resolve_names
-            )
-        ]
-    except PcapError as error:
-        outcome = error
-    finally:
-        # no clean-up of the parent's: files that it has open would be flushed twice
-        try:
-            with os.fdopen(writer, "wb") as pipe:
-                pipe.write(pickle.dumps(outcome))
-        finally:
-            os._exit(0)
-
-
-def _read(reader: int, deadline: float) -> bytes | None:
-    """All that comes until the end, None if it does not come to one in time."""
-    pieces: list[bytes] = []
-    while True:
-        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - monotonic()))
-        if not ready:
-            return None
-        piece = os.read(reader, 1 << 16)
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)
+        os._exit(0)

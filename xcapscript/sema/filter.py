@@ -9,9 +9,9 @@ from functools import partial
 
 from xcapscript.builtins import BUILTINS
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
-from xcapscript.ir import Filter, Instructions
+from xcapscript.ir import Filter
 from xcapscript.pcap.libpcap import PcapError
-from xcapscript.pcap.worker import compile_bounded
+from xcapscript.pcap.worker import Progress, compile_bounded
 from xcapscript.source import Span
 from xcapscript.syntax import ast
 from xcapscript.syntax.predicate import split
@@ -50,10 +50,14 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What decides how an expression is read: whether host names may be looked up, and the mask of `ip broadcast`."""
+    """How an expression is read.
+
+    Whether host names may be looked up, the mask of `ip broadcast`, and who is told when libpcap takes long.
+    """
 
     resolve_names: bool = True
     netmask: int | None = None
+    progress: Progress = lambda _seconds: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +91,18 @@ def _compile_expression(predicate: ast.Predicate, parameters: Parameters, rules:
             raise ScriptError([Diagnostic(Code.BAD_FILTER, message, _place(predicate, f"${name}"))])
     if not text.strip():
         return None
+    links = [LinkType.EN10MB, LinkType.RAW]
     try:
-        ethernet = compile_bounded(text, LinkType.EN10MB, resolve_names=rules.resolve_names, netmask=rules.netmask)
+        ethernet, raw = compile_bounded(
+            text, links, netmask=rules.netmask, resolve_names=rules.resolve_names, progress=rules.progress
+        )
     except PcapError as error:
         raise ScriptError([_bad_filter(predicate, str(error))]) from None
-    return Filter(text.strip(), ethernet, _compile_raw(text, rules), predicate.span)
-
-
-def _compile_raw(text: str, rules: Rules) -> Instructions | None:
-    """For packets without a link header, None where none of them matches.
-
-    libpcap refuses what needs a link header, but for `ether[...]`, which would read the IP header.
-    """
-    if LINK_ACCESS.search(text):
-        return None
-    try:
-        return compile_bounded(text, LinkType.RAW, resolve_names=rules.resolve_names, netmask=rules.netmask)
-    except PcapError:
-        return None
+    if isinstance(ethernet, PcapError):
+        raise ScriptError([_bad_filter(predicate, str(ethernet))])
+    # Without a link header: libpcap refuses what needs one, but for `ether[...]`, which would read the IP header.
+    unlinked = None if isinstance(raw, PcapError) or LINK_ACCESS.search(text) else raw
+    return Filter(text.strip(), ethernet, unlinked, predicate.span)
 
 
 def _bad_filter(predicate: ast.Predicate, refusal: str) -> Diagnostic:
