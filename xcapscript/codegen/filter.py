@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import assert_never
 
 from xcapscript.codegen.emitter import Emitter
@@ -11,16 +12,18 @@ from xcapscript.errors import CompilerBug
 from xcapscript.pcap.cbpf import (
     BPF_A,
     Alu,
+    Ancillary,
     Block,
     Class,
     Instruction,
     Jump,
+    Loop,
     Misc,
     Mode,
     blocks,
     check,
     disassemble_one,
-    has_loop,
+    loops,
     reachable,
     refusal,
 )
@@ -29,8 +32,14 @@ from xcapscript.pcap.window import header_window
 MIN_WINDOW, MAX_WINDOW = 64, 256
 """Bytes of a packet that are read at once. More than 256 are copied slower than a far load or two take."""
 
+_STATE: Mapping[Ancillary | None, str] = {Ancillary.PKTTYPE: "pkt_type", Ancillary.IFINDEX: "ifindex"}
+"""Members of struct xcap_view; see pcap.cbpf.KNOWN_STATE."""
+
 LONGEST_JUMP = 0x7FFF
 """A BPF jump counts instructions in 16 bits, and LLVM 14 cuts off what does not fit, without a word."""
+
+TURNS = 17
+"""How often a loop is written: `protochain` follows 16 extension headers, and behind more it finds nothing."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _FORM = "static inline __attribute__((always_inline)) int {}(const struct xcap_view *v)"
@@ -79,7 +88,8 @@ def window_size(filters: Iterable[Iterable[tuple[int, int, int, int]]]) -> int:
 
 
 def _too_long(program: Sequence[Instruction]) -> str | None:
-    size = sum(_largest_size(program[at]) for at in reachable(program))
+    again = {at for loop in loops(program) for at in range(loop.start, loop.end)}
+    size = sum(_largest_size(program[at]) * (TURNS if at in again else 1) for at in reachable(program))
     if size <= LONGEST_JUMP:
         return None
     return (
@@ -104,24 +114,56 @@ def _largest_size(insn: Instruction) -> int:
 
 
 class _Function:
-    """One function in the making: a label for each basic block that is jumped to, a statement for each instruction."""
+    """One function in the making: a label for each basic block that is jumped to, a statement for each instruction.
+
+    The blocks of a loop are written TURNS times, one turn behind the other: before kernel 5.3 the verifier takes no
+    loop, and up to 6.1 none that clang turns so that its last instruction runs into its first.
+    """
 
     def __init__(self, program: Sequence[Instruction]) -> None:
         self._program = program
-        self._blocks = blocks(program)
+        self._loops = loops(program)
         self._emitter = Emitter()
+        self._next = ""
 
     def text(self, name: str) -> str:
-        jumped_to = {target for block in self._blocks for target in _jumps(block)}
+        places = list(self._places())
+        following = [_label(block.start, turn) for block, turn in places[1:]] + [""]
+        targets = (
+            {self._target(target, block, turn) for target in block.successors} - {behind}
+            for (block, turn), behind in zip(places, following, strict=True)
+        )
+        jumped_to = set().union(*targets)
         with self._emitter.function(_FORM.format(name)):
             self._declare()
-            for block in self._blocks:
-                if block.start in jumped_to:
-                    self._emitter.label(f"L{block.start}")
+            for (block, turn), self._next in zip(places, following, strict=True):
+                if _label(block.start, turn) in jumped_to:
+                    self._emitter.label(_label(block.start, turn))
                 for at in range(block.start, block.end):
                     self._emitter.comment(disassemble_one(self._program, at).rstrip())
-                    self._instruction(self._program[at], block)
+                    self._instruction(self._program[at], block, turn)
+                if self._program[block.end - 1].cls not in (Class.BPF_JMP, Class.BPF_RET):
+                    self._goto(self._target(block.end, block, turn))
         return self._emitter.text()
+
+    def _places(self) -> Iterator[tuple[Block, int]]:
+        """The blocks in the order in which they are written, each with its turn."""
+        for loop, inside in groupby(blocks(self._program), lambda block: self._loop(block.start)):
+            found = tuple(inside)
+            for turn in range(TURNS if loop else 1):
+                yield from ((block, turn) for block in found)
+
+    def _loop(self, at: int) -> Loop | None:
+        return next((loop for loop in self._loops if loop.start <= at < loop.end), None)
+
+    def _target(self, target: int, block: Block, turn: int) -> str | None:
+        """The label of a successor; None behind the last turn."""
+        loop = self._loop(target)
+        if loop is None or loop is not self._loop(block.start):
+            return _label(target, 0)
+        if target >= block.end:
+            return _label(target, turn)
+        return _label(target, turn + 1) if turn + 1 < TURNS else None
 
     def _declare(self) -> None:
         slots = sorted(
@@ -134,11 +176,9 @@ class _Function:
         )
         registers = ", ".join(f"{register} = 0" for register in ("a", "x", *(f"m{slot}" for slot in slots)))
         self._emitter.line(f"u32 {registers}, far;")
-        if has_loop(self._program):
-            self._emitter.line("u32 hops = 0;")
         self._emitter.line()
 
-    def _instruction(self, insn: Instruction, block: Block) -> None:
+    def _instruction(self, insn: Instruction, block: Block, turn: int) -> None:
         match insn.cls:
             case Class.BPF_LD:
                 self._load("a", insn)
@@ -151,7 +191,7 @@ class _Function:
             case Class.BPF_ALU:
                 self._arithmetic(Alu(insn.code & 0xF0), insn)
             case Class.BPF_JMP:
-                self._jump(insn, block)
+                self._jump(insn, block, turn)
             case Class.BPF_RET:
                 value = "a != 0" if insn.code & 0x18 == BPF_A else str(int(insn.k != 0))
                 self._emitter.line(f"return {value};")
@@ -168,6 +208,8 @@ class _Function:
                 self._emitter.line(f"{register} = m{insn.k};")
             case Mode.BPF_LEN:
                 self._emitter.line(f"{register} = v->wire_len;")
+            case Mode.BPF_ABS if insn.ancillary in _STATE:
+                self._emitter.line(f"{register} = v->{_STATE[insn.ancillary]};")
             case Mode.BPF_ABS:
                 self._guard(f"!xcap_load(v, {insn.k}, {insn.size.octets}, &{register}, &far)")
             case Mode.BPF_IND:
@@ -196,28 +238,30 @@ class _Function:
             statement = "return 0;"
         self._emitter.line(statement)
 
-    def _jump(self, insn: Instruction, block: Block) -> None:
-        if len(set(block.successors)) == 1:
-            self._goto(block.successors[0], block)
-            return
-        where_true, where_false = block.successors
-        operand = "x" if insn.uses_x else _number(insn.k)
-        condition = f"a {_COMPARISONS[Jump(insn.code & 0xF0)]} {operand}"
-        if where_true == block.end:
-            self._emitter.line(f"if (!({condition}))")
-            self._emitter.line(f"\tgoto L{where_false};")
-            return
-        self._emitter.line(f"if ({condition})")
-        self._emitter.line(f"\tgoto L{where_true};")
-        self._goto(where_false, block)
-
-    def _goto(self, target: int, block: Block) -> None:
-        if target < block.end:
-            self._guard("++hops > XCAP_MAX_CHAIN")
+    def _jump(self, insn: Instruction, block: Block, turn: int) -> None:
+        targets = [self._target(target, block, turn) for target in block.successors]
+        if block.successors[0] < block.end:
             self._emitter.line("a ^= xcap_unknown_zero(v);")
             self._emitter.line("x ^= xcap_unknown_zero(v);")
-        if target != block.end:
-            self._emitter.line(f"goto L{target};")
+        if len(set(targets)) == 1:
+            self._goto(targets[0])
+            return
+        where_true, where_false = targets
+        operand = "x" if insn.uses_x else _number(insn.k)
+        condition = f"a {_COMPARISONS[Jump(insn.code & 0xF0)]} {operand}"
+        if where_true == self._next:
+            self._emitter.line(f"if (!({condition}))")
+            self._emitter.line(f"\tgoto {where_false};")
+            return
+        self._emitter.line(f"if ({condition})")
+        self._emitter.line(f"\tgoto {where_true};")
+        self._goto(where_false)
+
+    def _goto(self, target: str | None) -> None:
+        if target is None:
+            self._emitter.line("return 0;")
+        elif target != self._next:
+            self._emitter.line(f"goto {target};")
 
     def _copy(self, target: str, source: str) -> None:
         self._emitter.line(f"{target} = {source};")
@@ -228,9 +272,8 @@ class _Function:
         self._emitter.line("\treturn 0;")
 
 
-def _jumps(block: Block) -> tuple[int, ...]:
-    """The successors of a block that need a label."""
-    return tuple(target for target in block.successors if target != block.end)
+def _label(at: int, turn: int) -> str:
+    return f"L{at}_{turn}" if turn else f"L{at}"
 
 
 def _number(value: int) -> str:

@@ -11,6 +11,7 @@ from xcapscript.codegen.shell import argument
 from xcapscript.codegen.stmt import LINE_BYTES, Context, write_statement
 from xcapscript.ir import Dump, Line, Print, Printf, PrintStack, Probe, Statement
 from xcapscript.layout import EVENT
+from xcapscript.pcap.cbpf import Ancillary, Instruction, ancillary_loads
 from xcapscript.types import IFNAME
 from xcapscript.unit import EventKind, HookKind, LinkType
 
@@ -93,7 +94,8 @@ def _write_packet(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]
         out.line("return 0;")
     if probe.filter is None and not probe.inner:
         return
-    out.line(f"struct xcap_view view = xcap_view_of(hit, scratch->bytes, trusted, &dynptr, {probe.hook.outgoing:d});")
+    flags = f"{probe.hook.outgoing:d}, {_asks_interface(probe):d}"
+    out.line(f"struct xcap_view view = xcap_view_of(hit, scratch->bytes, trusted, &dynptr, {flags});")
     if probe.filter is not None:
         ethernet, raw = filters[probe.filter.text]
         if raw == NEVER:
@@ -109,6 +111,12 @@ def _write_packet(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]
                 out.line("counters->no_match++;")
                 out.line("return 0;")
             _write_filter(out, "link", "inner", filters[expression.text])
+
+
+def _asks_interface(probe: Probe) -> bool:
+    """Whether a filter of the probe has `ifindex` in it."""
+    codes = [code for f in (probe.filter, *probe.inner) if f is not None for code in (f.ethernet, f.raw) if code]
+    return any(Ancillary.IFINDEX in ancillary_loads([Instruction(*one) for one in code]) for code in codes)
 
 
 def _write_filter(out: Emitter, link: str, view: str, functions: tuple[str, str]) -> None:

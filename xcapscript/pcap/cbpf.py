@@ -205,9 +205,24 @@ def check(instructions: Sequence[Instruction]) -> None:
             raise ValueError(f"instruction {at} is unknown: code 0x{insn.code:x}, k 0x{insn.k:x}")
 
 
-def has_loop(instructions: Sequence[Instruction]) -> bool:
-    """Whether a reachable jump goes backward, as those of `protochain` do."""
-    return any(target <= block.end - 1 for block in blocks(instructions) for target in block.successors)
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Instructions [start, end) that can run again."""
+
+    start: int
+    end: int
+
+
+def loops(instructions: Sequence[Instruction]) -> tuple[Loop, ...]:
+    """What backward jumps repeat, as those of `protochain` do: loops that share instructions count as one."""
+    found: list[Loop] = []
+    back = ((target, block.end) for block in blocks(instructions) for target in block.successors if target < block.end)
+    for start, end in sorted(back):
+        if found and start < found[-1].end:
+            found[-1] = Loop(found[-1].start, max(end, found[-1].end))
+        else:
+            found.append(Loop(start, end))
+    return tuple(found)
 
 
 def reachable(instructions: Sequence[Instruction]) -> Iterator[int]:
@@ -223,12 +238,12 @@ def ancillary_loads(instructions: Sequence[Instruction]) -> tuple[Ancillary, ...
 
 
 def refusal(instructions: Sequence[Instruction]) -> str | None:
-    """Why a filter cannot be judged from the packet's bytes, in one sentence; None if it can."""
-    asked = ancillary_loads(instructions)
+    """Why a filter cannot be judged from a packet and what is KNOWN_STATE, in one sentence; None if it can."""
+    asked = [area for area in ancillary_loads(instructions) if area not in KNOWN_STATE]
     if not asked:
         return None
-    words, what = _ANCILLARY_WORDS.get(asked[0], (f"an offset of 0x{SKF_AD_OFF + asked[0]:x}", "kernel's own state"))
-    return f"{words} asks for the {what}, which is not in the packet: only bytes and lengths can be tested"
+    offset = f"0x{SKF_AD_OFF + asked[0]:x}"
+    return f"an offset of {offset} asks for the kernel's own state, which is not in the packet"
 
 
 def disassemble(instructions: Sequence[Instruction]) -> str:
@@ -321,7 +336,5 @@ _ANCILLARY_NAMES = {area: area.name.lower() for area in Ancillary} | {
     Ancillary.PAY_OFFSET: "poff",
 }
 
-_ANCILLARY_WORDS = {
-    Ancillary.PKTTYPE: ("'inbound' or 'outbound'", "direction"),
-    Ancillary.IFINDEX: ("'ifindex'", "interface"),
-}
+KNOWN_STATE = frozenset({Ancillary.PKTTYPE, Ancillary.IFINDEX})
+"""What `inbound`, `outbound` and `ifindex` ask for: a packet has it wherever it is seen."""

@@ -11,11 +11,6 @@
 #define XCAP_WINDOW 256
 #endif
 
-/* How many IPv6 extension headers (or IPv4 AH headers) `protochain` follows. */
-#ifndef XCAP_MAX_CHAIN
-#define XCAP_MAX_CHAIN 64
-#endif
-
 struct xcap_view {
 	const u8 *window; /* the packet's first bytes, in a map's value: XCAP_WINDOW bytes of it must be there */
 	u32 window_len;   /* how many of them were read: min(cap_len, XCAP_WINDOW) */
@@ -93,8 +88,8 @@ XCAP_INLINE int xcap_load_x(const struct xcap_view *v, u32 x, u32 k, u32 size, u
 	return xcap_load(v, offset, size, value, far);
 }
 
-/* 0, which the verifier takes for anything: at the head of a loop it then sees one state a turn, instead of one for each
- * way through every turn before. */
+/* 0, which the verifier takes for anything: behind each turn of a loop it then sees one state, instead of one for each way
+ * through all turns before. */
 XCAP_INLINE u32 xcap_unknown_zero(const struct xcap_view *v)
 {
 	u32 same = v->wire_len;

@@ -3,14 +3,15 @@
 #pragma once
 
 #include <xcap/packet.h>
+#include <xcap/values.h>
 
 #include <xcap/filter.h>
 
 #define XCAP_PACKET_OUTGOING 4
 
-/* `outgoing`: at the hook every packet is on its way out, which only copies for packet sockets are marked with. */
+/* `with_ifindex`: the filter asks for it. `outgoing`: at the hook every packet is on its way out, which only copies for packet sockets are marked with. */
 XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const u8 *window, struct sk_buff *trusted,
-					  struct xcap_dynptr *dynptr, int outgoing)
+					  struct xcap_dynptr *dynptr, int outgoing, int with_ifindex)
 {
 	struct xcap_view view = {
 		.window = window,
@@ -21,6 +22,7 @@ XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const u8 *window
 		.linear_len = hit->linear_len,
 		.data = hit->data,
 		.pkt_type = outgoing ? XCAP_PACKET_OUTGOING : hit->skb.pkt_type,
+		.ifindex = with_ifindex ? xcap_ifindex(hit) : 0,
 		.trusted = trusted,
 		.dynptr = dynptr,
 	};
