@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from xcapscript import ir
 from xcapscript.codegen.generate import Options, generate
+from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.kernel.facts import Kernel
 from xcapscript.library import Library
 from xcapscript.sema.analyse import Settings, analyse
@@ -27,5 +28,9 @@ class Compiled:
 def compile_script(source: Source, library: Library, kernel: Kernel, settings: Settings, options: Options) -> Compiled:
     """Compile a source; ScriptError for what is wrong in it, KernelError for what the kernel cannot tell."""
     script = parse(source)
-    program = analyse(script, library, kernel, settings)
-    return Compiled(script, program, generate(program, options))
+    try:
+        program = analyse(script, library, kernel, settings)
+        return Compiled(script, program, generate(program, options))
+    except RecursionError:
+        message = "the program is nested too deeply"
+        raise ScriptError([Diagnostic(Code.SYNTAX, message, source.span(0, 0))]) from None

@@ -23,7 +23,7 @@ class Library:
     def find(self, name: str, importer: Source, imported_at: Span | None) -> Source | None:
         """The script that `import "name"` in `importer` means; None if there is none. OSError if it cannot be read."""
         for path in self.candidates(name, importer):
-            if path.is_file():
+            if _is_file(path):
                 return Source(str(path), path.read_text(encoding="utf-8"), imported_at)
         return None
 
@@ -36,11 +36,19 @@ class Library:
     def standard(self, name: str) -> Source | None:
         """The standard library's script of that name, which defines the hook of that name."""
         path = self.stdlib / (name + SUFFIX)
-        return Source(str(path), path.read_text(encoding="utf-8")) if name.isidentifier() and path.is_file() else None
+        return Source(str(path), path.read_text(encoding="utf-8")) if name.isidentifier() and _is_file(path) else None
 
     def standard_names(self) -> Sequence[str]:
         """The names of the standard library's scripts, sorted."""
         return sorted(path.stem for path in self.stdlib.glob("*" + SUFFIX))
+
+
+def _is_file(path: Path) -> bool:
+    """Also for names that are too long, or have a NUL, which no file has."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def default_library(environment: Mapping[str, str] = os.environ) -> Library:

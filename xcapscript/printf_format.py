@@ -16,7 +16,7 @@ MAX_WIDTH = 4096
 
 _PIECE = re.compile(
     r"(?P<literal>[^%]+)|"
-    r"%(?P<flags>[-0+ #]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?:hh?|ll?|z)?(?P<letter>.?)",
+    r"%(?P<flags>[-0+ #]*)(?P<width>[0-9]{0,9})(?:\.(?P<precision>[0-9]{0,9}))?(?:hh?|ll?|z)?(?P<letter>.?)",
     re.DOTALL,
 )
 _LETTERS = frozenset("diuxXpsc")

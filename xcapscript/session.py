@@ -13,7 +13,7 @@ from xcapscript.runtime.compiler_process import Loaded
 from xcapscript.runtime.control import Control
 from xcapscript.runtime.maps import Counts, clear_map, read_counts, read_full, read_map
 from xcapscript.runtime.probes import Probes
-from xcapscript.runtime.ring import BATCH, Ring
+from xcapscript.runtime.ring import Ring
 from xcapscript.sinks.base import HookCounts, SinkError
 from xcapscript.sinks.outputs import Outputs
 from xcapscript.unit import EventKind, EventSpec, HookKind, MapSpec, Unit
@@ -89,8 +89,9 @@ class Session:
             self._ending = Ending.OUTSIDE
         while self._ending is None and keep_on():
             until_timer = self._probes.run_due()
+            self._poll()
             # Small batches would cost more than they hold: only a full one means that there is more to do at once.
-            if self._poll() < BATCH:
+            if not self._ring.full:
                 wait = POLL if until_timer is None else max(0, min(POLL, until_timer))
                 sleep(wait / 1e9)
 
@@ -163,7 +164,7 @@ class Session:
     def _drain(self) -> None:
         """Hand out all that is left."""
         deadline = monotonic_ns() + PATIENCE
-        while self._poll(final=True) or (self._ring.unfinished and monotonic_ns() < deadline):
+        while self._poll(final=True) or self._ring.full or (self._ring.unfinished and monotonic_ns() < deadline):
             pass
 
     def _handler(self, spec: EventSpec) -> Callable[[int, memoryview], None]:

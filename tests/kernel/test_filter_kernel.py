@@ -84,18 +84,18 @@ int run_@NUMBER@(struct bpf_raw_tracepoint_args *ctx)
 
 
 def verdicts(programs: Sequence[Program], packets: Sequence[Packet]) -> tuple[list[bytes], float, float]:
-    """What the kernel answers, program by program; seconds to compile them all, and to load them."""
+    """What the kernel answers, program by program; CPU seconds to compile them all, and to load them."""
     from bcc import BPF  # noqa: PLC0415  # in a process of its own only: BCC's compiler may exit
 
     area = mmap.PAGESIZE + sum(len(packet.data) for packet in packets)
     texts = [FIXED.replace("@WINDOW@", str(WINDOW)).replace("@AREA@", str(area))]
     for number, program in enumerate(programs):
         texts += [filter_function(f"filter_{number}", program), PROGRAM.replace("@NUMBER@", str(number))]
-    start = time.monotonic()
+    start = time.process_time()
     module = BPF(text="\n".join(texts), cflags=[f"-I{ROOT / 'bpf' / 'include'}"])
-    compiled = time.monotonic()
+    compiled = time.process_time()
     functions = [module.load_func(f"run_{number}", BPF.RAW_TRACEPOINT).fd for number in range(len(programs))]
-    loaded = time.monotonic()
+    loaded = time.process_time()
     runs = list(_place(module, packets, area))
     found = [bytes(bpf.test_run(function, run) for run in runs) for function in functions]
     return found, compiled - start, loaded - compiled
@@ -133,12 +133,12 @@ def expected(program: Program, packets: Sequence[Packet]) -> bytes:
 def test_the_kernel_answers_as_libpcap_does(worker: ProcessPoolExecutor, link: LinkType) -> None:
     packets = (ethernet_samples if link is LinkType.EN10MB else raw_samples)(200)
     programs = {}
-    for text in EXPRESSIONS:
+    for text in EXPRESSIONS[::3]:
         try:
             programs[text] = compile_expression(text, link)
         except PcapError:
             continue
-    assert len(programs) > 200
+    assert len(programs) > 60
     texts = list(programs)
     parts = [texts[at : at + PER_MODULE] for at in range(0, len(texts), PER_MODULE)]
     jobs = [worker.submit(verdicts, [programs[text] for text in part], packets) for part in parts]

@@ -35,16 +35,38 @@ REPORT = "this is a bug in xcap: please report it with the program and the outpu
 
 def main() -> None:
     """The console script."""
+    # a closed stream is None, and its number may be given to the next file that is opened
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, _nowhere(number))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     status = run_command(sys.argv[1:], sys.stderr)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # what was read is all that was wanted; the interpreter must not try again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        status = _output_failed(error, status)
     sys.exit(status)
+
+
+def _nowhere(number: int) -> TextIO:
+    """A stream that takes everything, at a descriptor that was closed."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    if descriptor != number:
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    return open(number, "w", encoding="utf-8", closefd=False)
+
+
+def _output_failed(error: OSError, status: int) -> int:
+    """Standard output cannot be written: a reader that has seen enough is no mistake."""
+    # the interpreter must not try again
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):
+        return status
+    print(f"xcap: cannot write standard output: {error.strerror}", file=sys.stderr)
+    return status or WRONG_MACHINE
 
 
 def run_command(arguments: Sequence[str], errors: TextIO) -> int:
@@ -87,16 +109,12 @@ def _complain(message: str, advice: str | None, log: str | None, errors: TextIO)
 def _do(options: Options, errors: TextIO) -> int:
     kernel = LiveKernel()
     if options.list is not None:
-        found = list_hooks(options.list, kernel, default_library(), sys.stdout, errors, verbose=options.verbose)
-        if not found:
-            raise UsageError(f"no hook matches '{options.list}'")
-        return OK
+        return _list(options.list, kernel, errors, verbose=options.verbose)
     if options.check:
         return _check(options, kernel, errors)
     source = _source(options)
     if options.dump:
-        print(stage_text(_compile(source, options, kernel), options.dump))
-        return OK
+        return _print(stage_text(_compile(source, options, kernel), options.dump))
     # it warms up while the script is read
     process = CompilerProcess()
     try:
@@ -105,6 +123,21 @@ def _do(options: Options, errors: TextIO) -> int:
         return run(unit, process, options, errors)
     finally:
         process.close()
+
+
+def _list(pattern: str, kernel: Kernel, errors: TextIO, *, verbose: bool) -> int:
+    text = io.StringIO()
+    if not list_hooks(pattern, kernel, default_library(), text, errors, verbose=verbose):
+        raise UsageError(f"no hook matches '{pattern}'")
+    return _print(text.getvalue().rstrip("\n"))
+
+
+def _print(text: str) -> int:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        return _output_failed(error, OK)
+    return OK
 
 
 def _check(options: Options, kernel: Kernel, errors: TextIO) -> int:

@@ -56,8 +56,9 @@ class _Parser(argparse.ArgumentParser):
 
 def parse_options(arguments: Sequence[str]) -> Options:
     """The options of a command line; UsageError if it is wrong."""
-    found = _parser().parse_intermixed_args(arguments)
-    words = found.words
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    found = _parser().parse_intermixed_args(arguments[:end])
+    words = [*found.words, *arguments[end + 1 :]]
     files: list[str] = []
     if found.check and found.program is None:
         files, words = words, []
@@ -115,13 +116,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1")
     return int(text)
 
 
 def _natural(text: str) -> int:
-    if not text.isdecimal():
+    if not re.fullmatch("[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of bytes")
     return int(text)
 
@@ -133,7 +134,7 @@ def _interface(text: str) -> str:
 
 
 def _duration(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text)
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?", text)
     if not match or not float(match[1]):
         raise argparse.ArgumentTypeError(f"'{text}' is not a time such as 10s, 500ms or 2m")
     return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2] or "s"]

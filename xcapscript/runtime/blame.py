@@ -10,9 +10,11 @@ from xcapscript.errors import CompilerBug, KernelError
 from xcapscript.unit import Unit
 
 CLANG = re.compile(r"^(?P<file>[^\n]+?):(?P<line>\d+):\d+: (?:fatal )?error: (?P<message>.*)$", re.MULTILINE)
+TOO_LONG = "too long"
 STACK_LIMIT = "BPF stack limit"
 VERDICT = re.compile(
-    r"^(?!\d+: |;|R\d|processed |from |\s|caller|callee|frame|func#|last_idx|regs=|parent |bpf: |$)(.+)$", re.MULTILINE
+    r"^(?!\d+: |;|R\d+\w*=|processed |from |\s|caller|callee|frame|func#|last_idx|regs=|parent |bpf: |$)(.+)$",
+    re.MULTILINE,
 )
 PLACE = re.compile(r"^; .* @ (?P<file>.+):(?P<line>\d+)$", re.MULTILINE)
 
@@ -23,9 +25,14 @@ def blame_compiler(unit: Unit, log: str, *, died: bool) -> NoReturn:
         message = "a clause needs more than the 512 bytes of stack that BPF has"
         raise KernelError(message, advice="split its expression or its block into several clauses", log=log)
     for match in CLANG.finditer(log):
-        for program in unit.programs:
-            if program.span.source.name == match["file"]:
-                raise ScriptError([Diagnostic(Code.COMPILE, f"clang says: {match['message']}", program.span)])
+        spans = [program.span for program in unit.programs if program.span.source.name == match["file"]]
+        if spans:
+            # of the clauses that begin before the line, the last
+            before = [span for span in spans if span.line <= int(match["line"])] or spans
+            raise ScriptError([Diagnostic(Code.COMPILE, f"clang says: {match['message']}", before[-1])])
+    if "No module named 'bcc'" in log:
+        advice = "install them: Debian's package is python3-bpfcc, and the virtual environment must see it"
+        raise KernelError("BCC's Python bindings (the module bcc) are not installed", advice=advice, log=log)
     if died:
         raise CompilerBug("the compiler's process ended without an answer", log=log)
     raise CompilerBug("the generated program does not compile", log=log)
@@ -37,6 +44,9 @@ def blame_verifier(unit: Unit, function: str, reason: str, log: str) -> NoReturn
     if "Operation not permitted" in reason:
         message = "the kernel does not let us load BPF programs"
         raise KernelError(message, advice="run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN", log=log)
+    if TOO_LONG in reason:
+        message = f"the program for '{program.hook}' is {reason}, and 32767 can be loaded"
+        raise KernelError(message, advice="split its clause, or shorten its expression", log=log)
     verdicts = VERDICT.findall(log)
     places = PLACE.findall(log)
     span = program.span

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from xcapscript.errors import CompilerBug
 from xcapscript.resources import bpf_directory
 from xcapscript.runtime.blame import blame_compiler, blame_verifier
 from xcapscript.unit import HookKind, Program, Unit
@@ -108,7 +109,9 @@ class CompilerProcess:
     def _receive(self, count: int) -> Sequence[int]:
         descriptors: list[int] = []
         while len(descriptors) < count:
-            _, some, _, _ = socket.recv_fds(self._socket, 1, 253)
+            message, some, _, _ = socket.recv_fds(self._socket, 1, 253)
+            if not message:
+                raise CompilerBug("the compiler's process ended while it sent what it had loaded")
             descriptors += some
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 -- it takes no keyword

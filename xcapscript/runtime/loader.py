@@ -13,6 +13,11 @@ import sys
 from typing import Any
 
 from xcapscript.kernel.typed import PLACEHOLDERS, load_typed, reads_paged_data
+from xcapscript.runtime.blame import TOO_LONG
+
+INSTRUCTION_SIZE = 8
+LONGEST_PROGRAM = 32767
+"""Instructions. A jump crosses no more, and LLVM 14 cuts off what does not fit, without a word."""
 
 DESCRIPTORS_A_MESSAGE = 250
 """SCM_MAX_FD is 253."""
@@ -29,7 +34,7 @@ def main() -> None:
         for line in requests:
             request = json.loads(line)
             answer, descriptors = _serve(request, BPF, lib, typed=paged)
-            if paged and "failed" in answer and answer["failed"] != "compile":
+            if paged and "failed" in answer and TOO_LONG not in answer["reason"] and answer["failed"] != "compile":
                 # a tracepoint whose packet the kernel trusts less: it is read without the help of the kernel
                 answer, descriptors = _serve(request, BPF, lib, typed=False)
             payload = (json.dumps(answer) + "\n").encode()
@@ -53,6 +58,9 @@ def _serve(request: dict[str, Any], bpf_class: Any, lib: Any, *, typed: bool) ->
     _keep.append(bpf)
     descriptors = []
     for function, kind, tracepoint in request["functions"]:
+        length = len(bpf.dump_func(function)) // INSTRUCTION_SIZE
+        if length > LONGEST_PROGRAM:
+            return {"failed": function, "reason": f"{TOO_LONG}: {length} instructions"}, []
         try:
             if typed and tracepoint:
                 descriptors.append(load_typed(function, tracepoint, bpf.dump_func(function)))

@@ -6,6 +6,7 @@ Layout: a consumer page, a producer page, then the data mapped twice (kernel/bpf
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_right
 from operator import itemgetter
 from time import monotonic_ns
 
@@ -40,19 +41,39 @@ class Ring:
         self._words = self._data.cast("I")
         self._quads = self._data.cast("Q")
         self._next = self._consumer[0]
+        self._waiting: list[Record] = []
+        self._sorted = True
         self.unfinished = False
+        self.full = False
 
     def take(self, *, final: bool = False) -> list[Record]:
-        """The records that have come, oldest first; those younger than the window wait, unless it is the last time."""
+        """The records that have come, oldest first. The youngest wait for one that may be late, unless it is the last
+        time and there are no more in the ring.
+        """
+        taken = self._read()
+        if not taken and not self._waiting:
+            return taken
+        records = self._waiting + taken if self._waiting else taken
+        if self._waiting or not self._sorted:
+            records.sort(key=_time_of)
+        # of a full batch, what follows has not been seen
+        horizon = records[-1][0] if final or self.full else monotonic_ns()
+        if self.full or not final:
+            horizon -= WINDOW
+        ready = bisect_right(records, horizon, key=_time_of)
+        # what waits outlives its place in the ring
+        self._waiting = [(time, event, memoryview(bytes(record))) for time, event, record in records[ready:]]
+        return records[:ready]
+
+    def _read(self) -> list[Record]:
+        """The finished records at the head of the ring, a batch at the most."""
         position, producer = self._consumer[0], self._producer[0]
-        horizon = (1 << 64) - 1 if final else monotonic_ns() - WINDOW
         words, quads, data = self._words, self._quads, self._data
-        at = position & (self._size - 1)
+        at = start = position & (self._size - 1)
         end = at + (producer - position)
-        start = at
         records: list[Record] = []
         latest = 0
-        sorted_so_far = True
+        self._sorted = True
         while at < end and len(records) < BATCH:
             length = words[at >> 2]
             if length & BUSY:
@@ -60,17 +81,14 @@ class Ring:
             if not length & DISCARDED:
                 body = (at + HEADER) >> 3
                 time = quads[body + 1]
-                if time > horizon:
-                    break
                 if time < latest:
-                    sorted_so_far = False
+                    self._sorted = False
                 latest = time
                 records.append((time, words[body << 1], data[at + HEADER : at + HEADER + (length & LENGTH)]))
             at += ((length & LENGTH) + HEADER + 7) & ~7
-        if not sorted_so_far:
-            records.sort(key=_time_of)
         self._next = position + (at - start)
         self.unfinished = at < end
+        self.full = len(records) == BATCH
         return records
 
     def release(self) -> None:

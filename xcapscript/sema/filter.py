@@ -18,7 +18,7 @@ from xcapscript.syntax.predicate import split
 from xcapscript.unit import LinkType
 
 WORD = re.compile(r"[A-Za-z0-9_.:/-]+")
-PARAMETER = re.compile(r"\$(\$|\d+|#)")
+PARAMETER = re.compile(r"\$(\$|[0-9]+|#)")
 KERNEL_CONDITION = re.compile(rf'"|@|\b({"|".join({*BUILTINS, "reason"} - {"len"})})\s*(==|!=|<=?|>=?)')
 LINK_ACCESS = re.compile(r"\b(ether|link|fddi|tr|wlan|ppp|slip)\s*\[")
 QUOTED = re.compile(r"'([^']+)'")
@@ -34,7 +34,8 @@ class Parameters:
         """What `$name` stands for; None if nothing was given for it."""
         if name == "#":
             return str(len(self.words))
-        return self.words[int(name) - 1] if name.isdigit() and 0 < int(name) <= len(self.words) else None
+        by_name = {str(number): word for number, word in enumerate(self.words, 1)}
+        return by_name.get(name)
 
     def put_in(self, text: str, missing: Callable[[str], str]) -> str:
         """`text` with its parameters replaced; `$$` is a dollar sign; `missing(name)` stands for what was not given."""

@@ -23,6 +23,8 @@ LATER_KINDS = frozenset(
     {"kprobe", "k", "kretprobe", "kr", "fentry", "f", "fexit", "fr", "uprobe", "u", "uretprobe", "ur", "usdt", "U"}
     | {"xdp", "tc", "socket"}
 )
+PERIOD = re.compile(r"[0-9][0-9_]*(ns|us|ms|s|m|h)")
+NAME = re.compile(r"[A-Za-z0-9_.:*-]+")
 MINIMAL_PERIOD = 1_000_000
 ABSENT = frozenset({Code.MISSING_HOOK, Code.UNSUPPORTED})
 """What makes the next alternative of a hook be tried."""
@@ -102,7 +104,7 @@ class Hooks:
         if not target:
             _refuse(Code.BAD_HOOK, attach, f"'{attach.text}' names no tracepoint", "see 'xcap -l'")
         if "*" not in target:
-            hook = one(target, shown)
+            hook = one(target, shown) if NAME.fullmatch(target) else None
             if hook is None:
                 hints = did_you_mean(target, known)
                 _refuse(Code.MISSING_HOOK, attach, f"this kernel has no '{attach.text}'", *hints)
@@ -149,17 +151,17 @@ def _reason(arguments: tuple[HookArgument, ...]) -> HookArgument | None:
 
 def _period(attach: ast.Attach, target: str) -> int:
     """The period of an interval in ns: `10s`, `hz:4`, or as bpftrace has it, `s:10`."""
-    unit, colon, number = target.partition(":")
-    value = read_number(f"{number}{unit}" if colon and unit != "hz" else number or target)
-    if value and unit == "hz":
-        value = 10**9 // value
-    if not value or not re.search(r"[a-z]", target):
-        _refuse(
-            Code.BAD_HOOK,
-            attach,
-            f"'{attach.text}' has no period",
-            "write interval:10s, interval:500ms or interval:hz:4",
-        )
+    unit, _, number = target.partition(":")
+    if target.startswith("hz:"):
+        rate = read_number(number)
+        value = 10**9 // rate if rate else None
+    elif PERIOD.fullmatch(target):
+        value = read_number(target)
+    else:
+        value = read_number(number + unit) if PERIOD.fullmatch(number + unit) and unit.isalpha() else None
+    if not value:
+        hint = "write interval:10s, interval:500ms or interval:hz:4"
+        _refuse(Code.BAD_HOOK, attach, f"'{attach.text}' has no period", hint)
     if value < MINIMAL_PERIOD:
         _refuse(Code.BAD_HOOK, attach, f"'{attach.text}' is too often", "the shortest period is 1ms")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
@@ -27,6 +28,13 @@ class _Gatherer:
     aliases: dict[str, ast.HookAlias] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
+    def first_time(self, source: Source) -> bool:
+        """Whether this file, by whatever path, has not been read before."""
+        path = os.path.realpath(source.name)
+        known = path in self.seen
+        self.seen.add(path)
+        return not known
+
     def add(self, script: ast.Script) -> None:
         for item in script.items:
             match item:
@@ -46,9 +54,8 @@ class _Gatherer:
 
     def _import(self, name: ast.String) -> None:
         source = self._read(name.value, name.span)
-        if source is None or source.name in self.seen:
+        if source is None or not self.first_time(source):
             return
-        self.seen.add(source.name)
         try:
             self.add(parse(source))
         except ScriptError as error:
@@ -71,6 +78,7 @@ class _Gatherer:
 def gather(script: ast.Script, library: Library) -> Gathered:
     """Read all that `script` imports; ScriptError with what is wrong in any of the files."""
     gatherer = _Gatherer(library)
+    gatherer.first_time(script.span.source)
     gatherer.add(script)
     if gatherer.diagnostics:
         raise ScriptError(gatherer.diagnostics)

@@ -17,6 +17,9 @@ from xcapscript.source import Source, Span
 from xcapscript.syntax import ast
 
 DURATIONS = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+LONGEST_NUMBER = 80
+"""Characters: many more than 64 bits need, and fewer than what int() refuses."""
+
 TOP_LEVEL = ("import", "hook")
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "e": "\x1b", '"': '"', "\\": "\\"}
 
@@ -42,12 +45,14 @@ SPOKEN = {
 
 def parse(source: Source) -> ast.Script:
     """The tree of a script; ScriptError if it is not in the language."""
+    builder = _Builder(source)
     try:
-        tree = _grammar().parse(source.text)
+        script: ast.Script = builder.transform(_grammar().parse(source.text))
     except UnexpectedInput as error:
         raise ScriptError([_explain(error, source)]) from None
-    builder = _Builder(source)
-    script: ast.Script = builder.transform(tree)
+    except RecursionError:
+        message = "the program is nested too deeply"
+        raise ScriptError([Diagnostic(Code.SYNTAX, message, source.span(0, 0))]) from None
     if builder.diagnostics:
         raise ScriptError(builder.diagnostics)
     return script
@@ -185,6 +190,8 @@ def _present(children: list[Any]) -> tuple[Any, ...]:
 
 def read_number(text: str) -> int | None:
     """The value of a number or duration (in ns) as the language writes it; None if it is none."""
+    if len(text) > LONGEST_NUMBER:
+        return None
     if match := re.fullmatch(r"0[xX]([0-9a-fA-F][0-9a-fA-F_]*)", text):
         return int(match[1].replace("_", ""), 16)
     if match := re.fullmatch(r"([0-9][0-9_]*)(ns|us|ms|s|m|h)?", text):
@@ -223,7 +230,8 @@ def _where(error: UnexpectedInput, source: Source) -> tuple[int, int]:
         token = error.token
         if token.type == "$END":
             return len(source.text.rstrip()), 0
-        return token.start_pos or 0, len(token)
+        start = token.start_pos or 0
+        return start, 2 if source.text.startswith("/*", start) else len(token)
     at = error.pos_in_stream or 0
     match = re.compile(r'\w+|"[^"\n]*"?|/\*|.', re.DOTALL).match(source.text, at)
     return at, len(match[0]) if match else 0

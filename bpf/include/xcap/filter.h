@@ -88,8 +88,8 @@ XCAP_INLINE int xcap_load_x(const struct xcap_view *v, u32 x, u32 k, u32 size, u
 	return xcap_load(v, offset, size, value, far);
 }
 
-/* 0, which the verifier takes for anything: behind each turn of a loop it then sees one state, instead of one for each way
- * through all turns before. */
+/* 0, which the verifier takes for anything: behind each turn of a loop it then sees one state, instead of one for each
+ * way through all turns before. */
 XCAP_INLINE u32 xcap_unknown_zero(const struct xcap_view *v)
 {
 	u32 same = v->wire_len;

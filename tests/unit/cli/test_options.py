@@ -1,0 +1,168 @@
+"""The command line as it is typed."""
+
+from __future__ import annotations
+
+import pytest
+
+from xcapscript import __version__
+from xcapscript.cli.options import STAGES, Options, parse_options
+from xcapscript.errors import UsageError
+
+PLAIN = Options(
+    program=None,
+    files=(),
+    arguments=(),
+    list=None,
+    write=None,
+    count=None,
+    snaplen=None,
+    interface=None,
+    time=None,
+    command=None,
+    no_names=False,
+    quiet=False,
+    why=False,
+    verbose=False,
+    check=False,
+    dump=None,
+)
+
+
+def given(*arguments: str) -> dict[str, object]:
+    """What differs from a command line that says nothing."""
+    found = parse_options(arguments)
+    names = Options.__slots__
+    return {name: getattr(found, name) for name in names if getattr(found, name) != getattr(PLAIN, name)}
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        (["-e", "rx"], {"program": "rx"}),
+        (["-e", ""], {"program": ""}),
+        (["x.xcap"], {"files": ("x.xcap",)}),
+        (["-"], {"files": ("-",)}),
+        (["-l"], {"list": "*"}),
+        (["-l", "skb"], {"list": "skb"}),
+        (["-l", "-v"], {"list": "*", "verbose": True}),
+        (["-e", "rx", "-w", "-"], {"program": "rx", "write": "-"}),
+        (["-e", "rx", "-c", "10"], {"program": "rx", "count": 10}),
+        (["-e", "rx", "-s", "128"], {"program": "rx", "snaplen": 128}),
+        (["-e", "rx", "-s", "0"], {"program": "rx"}),
+        (["-e", "rx", "-i", "eth0"], {"program": "rx", "interface": "eth0"}),
+        (["-e", "rx", "--cmd", "ping -c 1 ::1"], {"program": "rx", "command": "ping -c 1 ::1"}),
+        (["-e", "rx", "-nqv"], {"program": "rx", "no_names": True, "quiet": True, "verbose": True}),
+        (["-e", "rx", "--why"], {"program": "rx", "why": True}),
+        *((["-e", "rx", "--dump", stage], {"program": "rx", "dump": stage}) for stage in STAGES),
+    ],
+)
+def test_each_option_says_one_thing(line: list[str], options: dict[str, object]) -> None:
+    assert given(*line) == options
+
+
+@pytest.mark.parametrize(
+    ("line", "program", "files", "arguments"),
+    [
+        (["x.xcap", "a", "b"], None, ("x.xcap",), ("a", "b")),
+        (["-e", "rx", "a", "b"], "rx", (), ("a", "b")),
+        (["a", "-e", "rx", "b"], "rx", (), ("a", "b")),
+        (["-q", "x.xcap", "-v", "a", "-c", "5", "b"], None, ("x.xcap",), ("a", "b")),
+        pytest.param(["-e", "rx", "--", "-v"], "rx", (), ("-v",)),
+        pytest.param(["-e", "rx", "--", "-v", "--cmd"], "rx", (), ("-v", "--cmd")),
+        (["x.xcap", "--", "-v"], None, ("x.xcap",), ("-v",)),
+        (["x.xcap", "-5"], None, ("x.xcap",), ("-5",)),
+        (["-e", "rx", ""], "rx", (), ("",)),
+        (["--check", "x.xcap", "y.xcap"], None, ("x.xcap", "y.xcap"), ()),
+        (["x.xcap", "--check", "y.xcap"], None, ("x.xcap", "y.xcap"), ()),
+        (["--check", "-e", "rx", "a"], "rx", (), ("a",)),
+    ],
+)
+def test_words_are_the_program_and_its_arguments(
+    line: list[str], program: str | None, files: tuple[str, ...], arguments: tuple[str, ...]
+) -> None:
+    found = parse_options(line)
+    assert (found.program, found.files, found.arguments) == (program, files, arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10s", 10), ("10", 10), ("500ms", 0.5), ("2m", 120), ("1h", 3600), ("1.5s", 1.5), ("0.25", 0.25)],
+)
+def test_times_are_in_seconds(text: str, seconds: float) -> None:
+    assert given("-e", "rx", "--time", text)["time"] == seconds
+
+
+@pytest.mark.parametrize("line", [[], ["-q"], ["--check"], ["-w", "x.pcapng"], ["--dump", "c"]])
+def test_there_must_be_a_program(line: list[str]) -> None:
+    with pytest.raises(UsageError, match="there is no program: give -e PROGRAM or a file"):
+        parse_options(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["-c", "0"],
+        ["-c", "-1"],
+        ["-c", "x"],
+        ["-c", "1.5"],
+        ["-c", ""],
+        ["-c", "²"],
+        ["-c", "9" * 5000],
+        ["-s", "-1"],
+        ["-s", "x"],
+        ["-s", ""],
+        ["--time", "0"],
+        ["--time", "0.0s"],
+        ["--time", "-1s"],
+        ["--time", "1d"],
+        ["--time", "s"],
+        ["--time", "1 s"],
+        ["--time", "nan"],
+        ["--time", "inf"],
+        ["--time", "1e3"],
+        ["--time", ""],
+        ["-i", ""],
+        ["-i", "a/b"],
+        ["-i", "sixteen_letters_"],
+        ["-i", "ż" * 8],
+        ["--dump", "asm"],
+        ["--nonsense"],
+        ["-z"],
+        ["-w"],
+        ["-e"],
+        ["--cmd"],
+    ],
+)
+def test_what_makes_no_sense_is_refused(line: list[str]) -> None:
+    with pytest.raises(UsageError):
+        parse_options(["-e", "rx", *line])
+
+
+def test_a_refusal_names_the_option_and_what_was_given() -> None:
+    with pytest.raises(UsageError, match=r"-c: 'ten' is not a number from 1"):
+        parse_options(["-e", "rx", "-c", "ten"])
+
+
+def test_an_interface_may_have_as_long_a_name_as_the_kernel_allows() -> None:
+    assert given("-e", "rx", "-i", "fifteen_letters")["interface"] == "fifteen_letters"
+
+
+@pytest.mark.parametrize(("line", "text"), [(["--version"], f"xcap {__version__}\n"), (["--help"], "usage: xcap")])
+def test_questions_are_answered_on_standard_output(
+    line: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_options(line)
+    assert caught.value.code == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(text)
+    assert err == ""
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(["--help"])
+    out = capsys.readouterr().out
+    options = ["-e", "-w", "-c", "-s", "-i", "--time", "--cmd", "-l", "-n", "-q", "-v", "--why", "--check", "--dump"]
+    assert [option for option in options if f"  {option} " not in out and f"  {option}\n" not in out] == []
+    assert "exit status: 0; exit(n)'s n; 1 the program is wrong" in out
