@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from network import Network, sh
 from xcap import Running, run
+
+from xcapscript.kernel.libbpf import load
 
 pytestmark = pytest.mark.kernel
 
@@ -34,9 +37,8 @@ def bytes_of(path: Path) -> str:
 def test_drops_are_written_counted_and_explained(net: Network, tmp_path: Path) -> None:
     net.drop_icmp()
     out = tmp_path / "d.pcapng"
-    done = run(
-        "-e", "drop /icmp/ { dump; count(reason, kstack(3)); }", "-w", str(out), "--cmd", f"{net.in_a(PING)}; true"
-    )
+    program = "drop /icmp/ { dump; count(reason, kstack(3)); }"
+    done = run("-i", net.right, "-e", program, "-w", str(out), "--cmd", f"{net.in_a(PING)}; true")
     assert done.status == 0, done.err
     assert net.icmp_drops() == 5
     comments = fields(out, "frame.comment", "frame.interface_name", "icmp.seq")
@@ -110,7 +112,8 @@ def test_exactly_as_many_as_asked_for(net: Network, tmp_path: Path) -> None:
 def test_a_signal_ends_the_run_and_loses_nothing(net: Network, tmp_path: Path, number: signal.Signals) -> None:
     net.drop_icmp()
     out = tmp_path / "s.pcapng"
-    running = Running("-e", 'drop /icmp/ { dump; print; count(reason); } end { printf("the end\\n"); }', "-w", str(out))
+    program = 'drop /icmp/ { dump; print; count(reason); } end { printf("the end\\n"); }'
+    running = Running("-i", net.right, "-e", program, "-w", str(out))
     sh(net.in_a(PING), check=False)
     done = running.stop(number)
     assert done.status == 0, done.err
@@ -122,22 +125,34 @@ def test_a_signal_ends_the_run_and_loses_nothing(net: Network, tmp_path: Path, n
 def test_killed_it_leaves_nothing_attached_and_a_readable_file(net: Network, tmp_path: Path) -> None:
     net.drop_icmp()
     out = tmp_path / "k.pcapng"
-    running = Running("-e", "drop /icmp/ { dump; } t:skb:kfree_skb /icmp/ { dump; }", "-w", str(out))
+    running = Running("-i", net.right, "-e", "drop /icmp/ { dump; } t:skb:kfree_skb /icmp/ { dump; }", "-w", str(out))
     sh(net.in_a(PING), check=False)
     time.sleep(1.2)
+    programs = _programs_of(running.process.pid)
+    assert len(programs) == 2
     running.process.kill()
     running.wait()
     assert len(fields(out, "frame.number")) == 10
     # the kernel frees programs a moment after their last descriptor
     deadline = time.monotonic() + 10
-    while (left := _programs()) and time.monotonic() < deadline:
+    while any(map(_exists, programs)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not left
+    assert not any(map(_exists, programs))
 
 
-def _programs() -> list[str]:
-    """Our programs' names among all symbols that BPF programs have in the kernel."""
-    return [line for line in Path("/proc/kallsyms").read_text().splitlines() if "xcap_probe_" in line]
+def _programs_of(process: int) -> set[int]:
+    """The ids of the BPF programs that a process holds, directly or by what they are attached with."""
+    found = set()
+    for info in Path(f"/proc/{process}/fdinfo").iterdir():
+        found |= {int(number) for number in re.findall(r"^prog_id:\s+(\d+)$", info.read_text(), re.MULTILINE)}
+    return found
+
+
+def _exists(program: int) -> bool:
+    descriptor = load().bpf_prog_get_fd_by_id(program)
+    if descriptor >= 0:
+        os.close(descriptor)
+    return bool(descriptor >= 0)
 
 
 def test_time_ends_the_run() -> None:

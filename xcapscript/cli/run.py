@@ -145,7 +145,9 @@ def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors
     counts = [count for program, count in pairs if program.attachment.kind not in RUN_BY_US]
     lost = sum(count.lost for count in report.counts)
     hits, matched = sum(count.hits for count in counts), sum(count.matched for count in counts)
-    _say(errors, options, f"{hits} hits, {matched} matched, {lost} lost")
+    without = sum(count.no_packet for count in counts)
+    rest = f", {without} without a packet" if without else ""
+    _say(errors, options, f"{hits} hits, {matched} matched, {lost} lost{rest}")
     unread = sum(count.unread for count in counts)
     if unread:
         message = (
