@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench bench-setup clean
+.PHONY: help setup test conformance lint demo bench bench-setup clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -9,8 +9,12 @@ help:  ## this list
 setup:  ## install what is missing (as root) and make .venv
 	@.ci/setup
 
-test: setup  ## run the tests; ARGS="-k filter" is handed to pytest
+test:  ## set up, then run the tests; ARGS="-k filter" is handed to pytest
+	@.ci/setup gcc libc6-dev
 	@.venv/bin/pytest $(ARGS)
+
+conformance: setup  ## every expression, on packets in every state, against libpcap (as root, a few minutes)
+	@.venv/bin/python tests/conformance/run.py $(ARGS)
 
 lint: setup  ## ruff, mypy and import-linter
 	@.venv/bin/ruff check
