@@ -148,9 +148,9 @@ class Session:
             self._flush_at = now + FLUSH
             self._outputs.flush()
             self._clock.follow()
-            if self._control.exited and not records and self._ending is None:
+            if self._control.exited and not records and not self._ring.waiting and self._ending is None:
                 # the ring was too full for the record that says so
-                self._ending = Ending.SCRIPT
+                self._ending = Ending.OUTSIDE
         return len(records)
 
     def _by_hook(self, counts: tuple[Counts, ...]) -> Mapping[str, HookCounts]:

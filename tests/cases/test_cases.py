@@ -67,5 +67,5 @@ def outcome(stage: str, source: Source) -> str:
 
 def functions(unit: Unit) -> str:
     """The programs' functions: what stands before them is the same for all."""
-    first = unit.text.index("/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */")
-    return unit.text[first:].rstrip("\n")
+    text = stage_text(Compiled(None, None, unit), "c")  # type: ignore[arg-type]
+    return text[text.index("/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */") :]

@@ -71,9 +71,11 @@ def _output_failed(error: OSError, status: int) -> int:
 
 def run_command(arguments: Sequence[str], errors: TextIO) -> int:
     """Do what a command line asks for; its exit status. Nothing but SystemExit of --help comes out of it."""
-    verbose = "-v" in arguments
+    verbose = False
     try:
-        return _do(parse_options(arguments), errors)
+        options = parse_options(arguments)
+        verbose = options.verbose
+        return _do(options, errors)
     except UsageError as error:
         print(f"xcap: {escape(str(error))}\nxcap: see 'xcap --help'", file=errors)
         return WRONG_USAGE
@@ -150,7 +152,8 @@ def _check(options: Options, kernel: Kernel, errors: TextIO) -> int:
         except ScriptError as error:
             for diagnostic in error.diagnostics:
                 print(render(diagnostic), file=errors)
-            worst = max(worst, WRONG_MACHINE if error.of_the_machine else WRONG_SCRIPT)
+            # a script that is wrong everywhere weighs more than one that is wrong here
+            worst = WRONG_SCRIPT if worst == WRONG_SCRIPT or not error.of_the_machine else WRONG_MACHINE
     return worst
 
 
@@ -182,9 +185,12 @@ def _source(options: Options) -> Source:
 
 def _read(name: str) -> Source:
     try:
+        if name == "-" and sys.stdin is None:
+            raise UsageError("cannot read '-': standard input is closed")
         if name == "-":
             return Source("stdin", sys.stdin.read())
-        return Source(name, Path(name).read_text(encoding="utf-8"))
+        # some editors put a byte order mark at the start
+        return Source(name, Path(name).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read '{name}': {error.strerror}") from None
     except UnicodeDecodeError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
 
+from xcapscript.codegen.program import LINE_DIRECTIVE
 from xcapscript.compiler import Compiled
 from xcapscript.ir import Filter, Instructions, Program
 from xcapscript.pcap.cbpf import Instruction, disassemble
@@ -22,7 +23,8 @@ def stage_text(compiled: Compiled, stage: str) -> str:
         case "cbpf":
             return "\n".join(_filters(compiled.program))
         case _:
-            return compiled.unit.text.rstrip("\n")
+            lines = compiled.unit.text.rstrip("\n").splitlines()
+            return "\n".join(line for line in lines if not line.startswith(LINE_DIRECTIVE))
 
 
 def _filters(program: Program) -> Iterator[str]:

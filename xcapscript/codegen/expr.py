@@ -14,7 +14,7 @@ from xcapscript.types import S64, StringType
 from xcapscript.unit import HookKind
 
 HELPERS = {"/": "xcap_div", "%": "xcap_mod", "<<": "xcap_shl", ">>": "xcap_shr"}
-SIGNED_HELPERS = frozenset({"/", "%"})
+SIGNED_HELPERS = frozenset({"/", "%", ">>"})
 
 
 @dataclass(slots=True)
@@ -57,8 +57,9 @@ class Values:
         if operator in HELPERS:
             suffix = "s64" if signed and operator in SIGNED_HELPERS else "u64"
             return f"{HELPERS[operator]}_{suffix}({left}, {right})"
-        cast = "s64" if signed else "u64"
-        return f"(({cast}){left} {operator} ({cast}){right})"
+        # unsigned, since what overflows is undefined in C otherwise; the bits are the same
+        value = f"((u64){left} {operator} (u64){right})"
+        return f"((s64){value})" if signed else value
 
     def store(self, out: Emitter, target: str, value: Expression) -> None:
         """Write statements that fill `target`, a struct's member laid out for the value's type."""

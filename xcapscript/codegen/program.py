@@ -18,6 +18,8 @@ from xcapscript.unit import EventKind, HookKind, LinkType
 NEVER = "xcap_never"
 """The function of an expression that no packet of a link type matches."""
 
+LINE_DIRECTIVE = "#line "
+
 TIMERS = frozenset({HookKind.INTERVAL, HookKind.BEGIN, HookKind.END})
 UNGATED = frozenset({HookKind.BEGIN, HookKind.END})
 """Run by user space before the gate opens and after it is closed."""
@@ -41,8 +43,7 @@ def write_body(
         value = argument(probe.hook.attachment.kind, reason.place, "u32") if reason else "0"
         out.line(f"xcap_describe(hit, {value});")
     for statement in probe.body:
-        _write_line_directive(out, statement)
-        write_statement(out, context, statement)
+        _write_at_its_line(out, context, statement)
     if limited:
         _write_limit(out, probe, context)
 
@@ -145,9 +146,13 @@ def _write_limit(out: Emitter, probe: Probe, context: Context) -> None:
         out.line("xcap_events.ringbuf_output(&record, sizeof(record), BPF_RB_NO_WAKEUP);")
 
 
-def _write_line_directive(out: Emitter, statement: Statement) -> None:
-    source = statement.span.source
-    out.directive(f"#line {statement.span.line} {c_string(source.name)}")
+def _write_at_its_line(out: Emitter, context: Context, statement: Statement) -> None:
+    """Every line of a statement's C is the statement's own, for whoever complains of it."""
+    lines = Emitter(1)
+    write_statement(lines, context, statement)
+    for line in lines.text().splitlines():
+        out.directive(f"{LINE_DIRECTIVE}{statement.span.line} {c_string(statement.span.source.name)}")
+        out.directive(line)
 
 
 def scratch_text(context: Context) -> str:

@@ -10,7 +10,7 @@ from xcapscript.errors import CompilerBug, KernelError
 from xcapscript.unit import Unit
 
 CLANG = re.compile(r"^(?P<file>[^\n]+?):(?P<line>\d+):\d+: (?:fatal )?error: (?P<message>.*)$", re.MULTILINE)
-TOO_LONG = "too long"
+TOO_LONG = "longer than a jump can cross"
 STACK_LIMIT = "BPF stack limit"
 VERDICT = re.compile(
     r"^(?!\d+: |;|R\d+\w*=|processed |from |\s|caller|callee|frame|func#|last_idx|regs=|parent |bpf: |$)(.+)$",
@@ -45,7 +45,7 @@ def blame_verifier(unit: Unit, function: str, reason: str, log: str) -> NoReturn
         message = "the kernel does not let us load BPF programs"
         raise KernelError(message, advice="run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN", log=log)
     if TOO_LONG in reason:
-        message = f"the program for '{program.hook}' is {reason}, and 32767 can be loaded"
+        message = f"the program for '{program.hook}' is {reason}, of at most 32767"
         raise KernelError(message, advice="split its clause, or shorten its expression", log=log)
     verdicts = VERDICT.findall(log)
     places = PLACE.findall(log)

@@ -91,6 +91,11 @@ class Ring:
         self.full = len(records) == BATCH
         return records
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are records that take() has not given."""
+        return bool(self._waiting) or self.unfinished
+
     def release(self) -> None:
         """Give the batch's place back to the kernel: its records are no longer valid."""
         self._consumer[0] = self._next

@@ -65,6 +65,8 @@ class Hooks:
                 return [Hook(shown, Attachment(HookKind.INTERVAL, period=_period(attach, target)), (), None, None)]
             case "begin" | "end" if not colon:
                 return [Hook(kind, Attachment(HookKind(kind)), (), None, None)]
+            case "begin" | "end":
+                _refuse(Code.BAD_HOOK, attach, f"'{kind}' takes nothing behind it", f"write {kind} {{ ... }}")
             case _ if colon:
                 hints = did_you_mean(kind, [k.value for k in HookKind])
                 _refuse(Code.BAD_HOOK, attach, f"there is no kind of hook called '{kind}'", *hints)
@@ -153,7 +155,7 @@ def _period(attach: ast.Attach, target: str) -> int:
     """The period of an interval in ns: `10s`, `hz:4`, or as bpftrace has it, `s:10`."""
     unit, _, number = target.partition(":")
     if target.startswith("hz:"):
-        rate = read_number(number)
+        rate = read_number(number) if number.isdecimal() else None
         value = 10**9 // rate if rate else None
     elif PERIOD.fullmatch(target):
         value = read_number(target)

@@ -10,6 +10,9 @@ from xcapscript.library import Library
 from xcapscript.source import Source, Span
 from xcapscript.syntax import ast
 from xcapscript.syntax.parse import parse
+from xcapscript.unit import HookKind
+
+RESERVED = frozenset({kind.value for kind in HookKind})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class _Gatherer:
                     self.clauses.append(item)
 
     def _define(self, alias: ast.HookAlias) -> None:
+        if alias.name.name.lower() in RESERVED:
+            message = f"'{alias.name.name}' is the language's own word for a hook"
+            self.diagnostics.append(Diagnostic(Code.REDEFINED, message, alias.name.span))
         before = self.aliases.setdefault(alias.name.name, alias)
         if before is not alias:
             note = Note("it is defined here first", before.name.span)

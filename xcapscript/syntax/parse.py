@@ -12,6 +12,7 @@ from lark import Lark, Token, Transformer, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
+from xcapscript.errors import KernelError
 from xcapscript.resources import cache_directory
 from xcapscript.source import Source, Span
 from xcapscript.syntax import ast
@@ -61,7 +62,11 @@ def parse(source: Source) -> ast.Script:
 @cache
 def _grammar() -> Lark:
     path = Path(__file__).with_name("xcap.lark")
-    directory = cache_directory()
+    try:
+        directory = cache_directory()
+    except KernelError:
+        # a directory that others can write to: what would be read from it is not to be trusted
+        directory = None
     return Lark(
         path.read_text(encoding="utf-8"),
         parser="lalr",

@@ -131,6 +131,11 @@ XCAP_INLINE u64 xcap_shr_u64(u64 a, u64 b)
 	return b < 64 ? a >> b : 0;
 }
 
+XCAP_INLINE s64 xcap_shr_s64(s64 a, u64 b)
+{
+	return a >> (b < 64 ? b : 63);
+}
+
 /* The bucket of a histogram: 0 below zero, 1 for zero, 2 + n for [2^n, 2^(n+1)). */
 XCAP_INLINE u32 xcap_bucket_u64(u64 value)
 {

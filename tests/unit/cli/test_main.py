@@ -274,10 +274,20 @@ def test_a_reader_that_has_seen_enough_is_no_mistake() -> None:
     assert (done.returncode, done.stderr) == (OK, "")
 
 
-def test_without_standard_output_no_traceback_is_shown() -> None:
-    line = 'exec "$0" -c "$1" --check -e "begin { }" >&-'
+def with_streams(redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it from a shell that redirects its streams."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        ["sh", "-c", line, sys.executable, START], check=False, text=True, stderr=subprocess.PIPE, env=environment
-    )
-    assert (done.returncode, done.stderr) == (OK, "")
+    line = ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-c", START, *arguments]
+    return subprocess.run(line, check=False, text=True, capture_output=True, env=environment)
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_no_mistake(redirection: str) -> None:
+    done = with_streams(redirection, "--check", "-e", "begin { }")
+    assert (done.returncode, done.stdout, done.stderr) == (OK, "", "")
+
+
+def test_a_program_from_a_closed_standard_input_cannot_be_read() -> None:
+    done = with_streams("<&-", "--check", "-")
+    assert done.returncode == WRONG_USAGE
+    assert done.stderr.startswith("xcap: cannot read '-'")

@@ -147,7 +147,7 @@ OPERATORS: dict[str, Callable[[int, int], int]] = {
     "|": lambda a, b: a | b,
     "^": lambda a, b: a ^ b,
     "<<": lambda a, b: a << b if 0 <= b < 64 else 0,
-    ">>": lambda a, b: a % 2**64 >> b if 0 <= b < 64 else 0,
+    ">>": lambda a, b: a >> b if 0 <= b < 64 else -(a < 0),
 }
 
 

@@ -203,6 +203,18 @@ def test_a_refused_program_is_told_by_its_hook_and_the_place_of_its_clause(log: 
     assert error.advice == "see the whole log with -v"
 
 
+def test_a_program_that_the_verifier_gives_up_is_not_called_too_long() -> None:
+    error = refused("xcap_probe_0", TOO_LONG, "Failed to load BPF program b'xcap_probe_0': Argument list too long")
+    assert error.message.endswith("for 'rx': BPF program is too large. Processed 1000001 insn")
+
+
+def test_a_program_of_too_many_instructions_is_to_be_split() -> None:
+    error = refused("xcap_probe_0", "", "longer than a jump can cross: 40000 instructions")
+    assert error.message == "the program for 'rx' is longer than a jump can cross: 40000 instructions, of at most 32767"
+    assert error.advice is not None
+    assert "split" in error.advice
+
+
 def test_a_log_without_a_verdict_leaves_the_reason_out() -> None:
     assert refused("xcap_probe_0", "").message.endswith("for 'rx'")
 

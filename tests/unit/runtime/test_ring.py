@@ -286,6 +286,34 @@ def test_nothing_is_lost_and_nothing_is_seen_twice_over_many_rounds(ring: Ring, 
     assert kernel.consumer == kernel.producer
 
 
+def test_the_order_is_that_of_time_while_records_come_late(
+    ring: Ring, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records take their places, and are finished, up to half a window after their time."""
+    monkeypatch.setattr(module, "BATCH", 7)
+    rng = random.Random(1)
+    now, found, busy = NOW, [], []
+    monkeypatch.setattr(module, "monotonic_ns", lambda: now)
+    sent = [NOW + rng.randrange(200 * WINDOW) for _ in range(3000)]
+    coming = sorted((time + rng.randrange(WINDOW // 2), time) for time in sent)
+    for arrival, time in coming:
+        now = arrival
+        for end, at in [(end, at) for end, at in busy if end <= now]:
+            busy.remove((end, at))
+            kernel.finish(at)
+        late = rng.random() < 0.1
+        at = kernel.put(time, flags=BUSY if late else 0)
+        if late:
+            busy.append((time + WINDOW // 2, at))
+        if rng.random() < 0.3 or kernel.free < 200:
+            found += times(ring)
+    for _, at in busy:
+        kernel.finish(at)
+    while (batch := times(ring, final=True)) or ring.full:
+        found += batch
+    assert found == sorted(sent)
+
+
 def test_a_closed_ring_can_be_closed_before_its_descriptor(kernel: Kernel) -> None:
     ring = Ring(kernel.descriptor, PAGES)
     kernel.put(LONG_AGO)
