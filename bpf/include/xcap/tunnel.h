@@ -31,7 +31,7 @@ XCAP_INLINE u32 xcap_in_gre(const struct xcap_view *v, u32 *offset)
 {
 	u32 flags = xcap_header(v, *offset, 2), link = xcap_link_of(xcap_header(v, *offset + 2, 2));
 
-	if (flags & 0x7) /* version 1 is PPTP's */
+	if (flags & 0x4007) /* RFC 1701's routing, which nobody uses, and version 1, which is PPTP's */
 		return 0;
 	*offset += 4 + (flags & 0x8000 ? 4 : 0) + (flags & 0x2000 ? 4 : 0) + (flags & 0x1000 ? 4 : 0);
 	return link;

@@ -9,7 +9,8 @@
 
 #define XCAP_PACKET_OUTGOING 4
 
-/* `with_ifindex`: the filter asks for it. `outgoing`: at the hook every packet is on its way out, which only copies for packet sockets are marked with. */
+/* `with_ifindex`: the filter asks for it. `outgoing`: at the hook every packet is on its way out, which only copies for
+ * packet sockets are marked with. */
 XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const u8 *window, struct sk_buff *trusted,
 					  struct xcap_dynptr *dynptr, int outgoing, int with_ifindex)
 {
