@@ -10,7 +10,7 @@ setup:  ## install what is missing (as root) and make .venv
 	@.ci/setup
 
 test:  ## set up, then run the tests; ARGS="-k filter" is handed to pytest
-	@.ci/setup gcc libc6-dev
+	@.ci/setup gcc libc6-dev strace
 	@.venv/bin/pytest $(ARGS)
 
 conformance: setup  ## every expression, on packets in every state, against libpcap (as root, a few minutes)

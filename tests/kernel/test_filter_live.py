@@ -169,7 +169,7 @@ def equal(path: Path, selected: dict[str, list[str]]) -> dict[str, list[str]]:
 def hush(net: Network) -> None:
     """Nobody looks for neighbours or routers while others' packets are compared."""
     for name, device, other in ((net.a, net.left, 2), (net.b, net.right, 1)):
-        sh(f"ip netns exec {name} sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+        sh(f"ip netns exec {name} sh -c 'echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6'")
         (address,) = re.findall(r"lladdr (\S+)", sh(f"ip -n {name} neigh show 10.78.0.{other} dev {device}"))
         sh(f"ip -n {name} neigh replace 10.78.0.{other} lladdr {address} dev {device} nud permanent")
 

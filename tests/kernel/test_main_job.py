@@ -179,7 +179,7 @@ def test_exit_stops_at_once_and_gives_the_status(net: Network) -> None:
 def test_signed_and_unsigned_values(net: Network) -> None:
     statements = "@n = sum(40 - len); @h = hist(len - 1000); @d = sum(0 - len / 4 * 4 % 1000);"
     program = f"rx /icmp and icmp[icmptype] == icmp-echo/ {{ {statements} }}"
-    done = run("-e", program, "--cmd", f"{net.in_a('ping -c 3 -i 0.2 10.78.0.2')} >&2")
+    done = run("-i", net.right, "-e", program, "--cmd", f"{net.in_a('ping -c 3 -i 0.2 10.78.0.2')} >&2")
     # 98 bytes each
     assert "@n: -174\n" in done.out
     assert re.search(r"^\(\.\.\., 0\) +3 \|", done.out, re.MULTILINE)
@@ -240,7 +240,7 @@ def test_lost_events_are_told(net: Network, tmp_path: Path) -> None:
 def test_the_example_and_the_demo(net: Network, tmp_path: Path) -> None:
     net.drop_icmp()
     out = tmp_path / "e.pcapng"
-    done = run("-w", str(out), str(EXAMPLES / "drops.xcap"), "--cmd", f"{net.in_a(PING)}; true")
+    done = run("-i", net.right, "-w", str(out), str(EXAMPLES / "drops.xcap"), "--cmd", f"{net.in_a(PING)}; true")
     assert done.status == 0, done.err
     assert done.out.count("NETFILTER_DROP\n") == 5
     assert len(fields(out, "frame.number")) >= 5
