@@ -30,7 +30,7 @@ bench-setup:  ## setup, and what the benchmarks compare with and drive traffic w
 
 bench: setup  ## how to run the benchmarks
 	@echo 'As root, on a quiet machine: make bench-setup, then each of'
-	@printf '    .venv/bin/python %s\n' benchmarks/*.py
+	@printf '    .venv/bin/python %s\n' $(filter-out %/common.py,$(wildcard benchmarks/*.py))
 
 clean:  ## remove all that set-up, tests and tools made here
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -20,12 +20,13 @@ from pathlib import Path
 from statistics import median
 
 from common import DEVICE, SENDER_ADDRESS, environment, fail, parser, require, table, wait_for
-from flood import PACKETS, PORT, Bench, bench
+from flood import PORT, Bench, bench
 
 from xcapscript.kernel.bpf import open_raw_tracepoint
 from xcapscript.kernel.typed import load_typed
 
 ROUNDS = 5
+PACKETS = 100_000
 GOAL = 100
 """ns: what a packet that does not match the first expression may cost at a raw tracepoint."""
 
@@ -227,7 +228,7 @@ def main() -> None:
     options.set_defaults(rounds=ROUNDS)
     found = options.parse_args()
     require("cc", "tcpdump", "ip", "bpftrace")
-    with bench(found.xcap) as place:
+    with bench(found.xcap, PACKETS) as place:
         place.nobody()
         empty = median(empty_program(place) for _ in range(found.rounds))
         missing = {wanted: measure_all(place, wanted, found.rounds, matches=False) for wanted in MISSING}

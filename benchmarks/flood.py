@@ -41,7 +41,8 @@ SNAPLEN = 128
 SETTLE = 1.0
 """Seconds that a reader is given for what is still in its buffer."""
 
-PROGRAM = f"tx /udp port {PORT}/ {{ dump; }}"
+# Another flood on this machine is not ours to count.
+PROGRAM = "-i", DEVICE, "-e", f"tx /udp port {PORT}/ {{ dump; }}"
 # What is sent here is received by a socket that nobody reads: it takes no part in what is measured.
 SINK = f"""
 import signal, socket
@@ -72,10 +73,11 @@ class Bench:
     sender: str
     flood: Path
     directory: Path
+    packets: int = PACKETS
 
     def send(self) -> tuple[int, float]:
         """Flood once: packets sent, and packets a second."""
-        arguments = [str(self.flood), RECEIVER_ADDRESS, str(PORT), str(PACKETS), str(PAYLOAD)]
+        arguments = [str(self.flood), RECEIVER_ADDRESS, str(PORT), str(self.packets), str(PAYLOAD)]
         command = ["ip", "netns", "exec", self.sender, *arguments]
         sent, seconds = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         return int(sent), int(sent) / float(seconds)
@@ -88,7 +90,7 @@ class Bench:
         """Flood with a reader: 'xcap' or 'tcpdump'."""
         path = self.directory / reader
         if reader == "xcap":
-            command, ready = [self.xcap, "-e", PROGRAM, "-s", str(SNAPLEN), "-w", str(path)], "attached"
+            command, ready = [self.xcap, *PROGRAM, "-s", str(SNAPLEN), "-w", str(path)], "attached"
         else:
             tcpdump = ["tcpdump", "-i", DEVICE, "-s", str(SNAPLEN), "-w", str(path), f"udp port {PORT}"]
             # No other user takes over, so that the file can be written here.
@@ -114,7 +116,7 @@ def packets_in(path: Path) -> int:
 
 
 @contextmanager
-def bench(xcap: str) -> Iterator[Bench]:
+def bench(xcap: str, packets: int = PACKETS) -> Iterator[Bench]:
     """The sender compiled, the network made, and somebody there who takes what is sent."""
     with tempfile.TemporaryDirectory(prefix="xcap-bench-", dir="/tmp") as name, namespaces() as (sender, receiver):
         directory = Path(name)
@@ -126,7 +128,7 @@ def bench(xcap: str) -> Iterator[Bench]:
             assert sink.stdout is not None
             wait_for("bound", sink.stdout, sink)
             try:
-                yield Bench(xcap, sender, flood, directory)
+                yield Bench(xcap, sender, flood, directory, packets)
             finally:
                 sink.terminate()
 

@@ -81,9 +81,7 @@ MUTATIONS = (
     # where a packet begins, and how long it is
     Mutation("a frame begins at skb->data", PACKET_C, "hit->start = mac;", "hit->start = data;"),
     Mutation("a tag in the skb is left out", PACKET_C, "hit->tag_len = xcap_has_tag(skb) &&", "hit->tag_len = 0 &&"),
-    Mutation(
-        "the tag's id in the host's byte order", PACKET_C, "__builtin_bswap16(hit->skb.vlan_tci)", "hit->skb.vlan_tci"
-    ),
+    Mutation("the tag's id in the host's byte order", PACKET_C, "__builtin_bswap16(skb->vlan_tci)", "skb->vlan_tci"),
     Mutation(
         "the tag adds nothing to the length",
         PACKET_C,
@@ -102,7 +100,7 @@ MUTATIONS = (
         "every packet begins at its network header", PACKET_C, "if (has_mac && mac <= data", "if (0 && mac <= data"
     ),
     Mutation("a MAC header at the network header is believed", PACKET_C, "mac < network)", "mac <= network)"),
-    Mutation("every device has Ethernet frames", PACKET_C, " && xcap_is_ethernet(skb->dev)", ""),
+    Mutation("every device has Ethernet frames", PACKET_C, " && xcap_is_ethernet(skb->dev, typed)", ""),
     Mutation("an unset network header is believed", PACKET_C, "skb->network_header != 0 && ", ""),
     Mutation(
         "what is not IP is raw IP", PACKET_C, "return (window[0] >> 4) == 4 || (window[0] >> 4) == 6;", "return 1;"

@@ -30,7 +30,7 @@ class Strings:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Writes the values of one program; `hit` and `ctx` are what its C calls them."""
+    """Writes the values of one program; `hit`, `skb` and `ctx` are what its C calls them."""
 
     kind: HookKind
     strings: Strings
@@ -43,7 +43,7 @@ class Values:
             case Text(text):
                 return c_int(self.strings.index(text))
             case BuiltinValue(builtin):
-                return f"{builtin.helper}(hit)"
+                return f"{builtin.helper}(hit, skb)"
             case ArgumentValue(place, kind):
                 return argument(self.kind, place.place, ctype(kind))
             case Binary(operator, left, right, kind):
@@ -68,7 +68,7 @@ class Values:
                 # it zeroes what it does not fill, also when it fails
                 out.line(f"bpf_get_stack(ctx, {target}, sizeof({target}), 0);")
             case BuiltinValue(builtin) if isinstance(builtin.type, StringType):
-                out.line(f"{builtin.helper}(hit, {target});")
+                out.line(f"{builtin.helper}(hit, skb, {target});")
             case ArgumentValue(place, StringType(size)):
                 out.line(f"__builtin_memset({target}, 0, {size});")
                 source = f"(char *)ctx + {place.place:d}"

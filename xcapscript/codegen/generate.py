@@ -9,7 +9,7 @@ from typing import Any
 
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.expr import Strings, Values
-from xcapscript.codegen.filter import UnsupportedFilter, filter_function
+from xcapscript.codegen.filter import MAX_WINDOW, UnsupportedFilter, filter_function, window_size
 from xcapscript.codegen.literals import c_comment
 from xcapscript.codegen.program import NEVER, scratch_text, write_body
 from xcapscript.codegen.shell import function_text
@@ -131,7 +131,7 @@ def generate(program: Program, options: Options) -> Unit:
     for number, probe in enumerate(program.probes):
         generator.add(number, probe, maps)
     pieces = [
-        f"/* SPDX-License-Identifier: GPL-2.0-only */\n#define XCAP_WINDOW {LINE_BYTES}",
+        f"/* SPDX-License-Identifier: GPL-2.0-only */\n#define XCAP_WINDOW {_window(program)}",
         *_structs([EVENT, PACKET]),
         "#include <xcap/packet.h>\n#include <xcap/values.h>\n#include <xcap/tunnel.h>",
         *_structs([*(spec.key for spec in maps.values()), *generator.structs]),
@@ -144,6 +144,14 @@ def generate(program: Program, options: Options) -> Unit:
     text = "\n\n".join(pieces) + "\n"
     events, programs = tuple(generator.events), tuple(generator.programs)
     return Unit(text, programs, events, tuple(maps.values()), tuple(generator.strings.found), options.ring_pages)
+
+
+def _window(program: Program) -> int:
+    """How many bytes of a packet are read at once: what the filters need; of tunnels, whose headers vary, most."""
+    if any(probe.inner for probe in program.probes):
+        return MAX_WINDOW
+    filters = [probe.filter for probe in program.probes if probe.filter is not None]
+    return window_size(code for one in filters for code in (one.ethernet, one.raw) if code is not None)
 
 
 def _structs(layouts: Iterable[Layout]) -> list[str]:

@@ -41,7 +41,7 @@ def write_body(
     if any(isinstance(s, Dump | Line | PrintStack) for s in probe.body):
         reason = probe.hook.reason
         value = argument(probe.hook.attachment.kind, reason.place, "u32") if reason else "0"
-        out.line(f"xcap_describe(hit, {value});")
+        out.line(f"xcap_describe(hit, skb, {value});")
     for statement in probe.body:
         _write_at_its_line(out, context, statement)
     if limited:
@@ -66,13 +66,15 @@ def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
         out.line("\treturn 0;")
     out.line("counters->hits++;")
     out.line("struct xcap_hit *hit = &scratch->hit;")
+    out.line("const struct sk_buff *skb = NULL;")
     needs_skb = probe.needs >= Needs.SKB or context.interface is not None
     if needs_skb and probe.hook.skb is not None:
-        skb = argument(probe.hook.attachment.kind, probe.hook.skb.place, "u64")
-        trusted = probe.hook.attachment.kind is HookKind.RAWTRACEPOINT
-        out.line(f"struct sk_buff *trusted = {f'XCAP_TRUSTED({skb})' if trusted else '0'};")
+        skb = argument(probe.hook.attachment.kind, probe.hook.skb.place, "void *")
+        typed = probe.hook.attachment.kind is HookKind.RAWTRACEPOINT
+        out.line(f"const int typed = {'XCAP_TYPED' if typed else '0'};")
         out.line("struct xcap_dynptr dynptr;")
-        with out.block(f"if (!xcap_read_skb(hit, (void *){skb}))"):
+        out.line(f"skb = {'XCAP_SKB' if typed else 'xcap_copy_skb'}(&scratch->skb, {skb});")
+        with out.block("if (!skb)"):
             out.line("counters->no_packet++;")
             out.line("return 0;")
         if context.interface is not None:
@@ -83,20 +85,20 @@ def _write_interface(out: Emitter, name: str) -> None:
     """Leave packets of other interfaces out; the name is compared as two words."""
     first, second = struct.unpack("=QQ", name.encode().ljust(IFNAME.size, b"\0"))
     out.line("u64 name[2];")
-    out.line("xcap_ifname(hit, (char *)name);")
+    out.line("xcap_ifname(hit, skb, (char *)name);")
     with out.block(f"if (name[0] != {c_int(first)} || name[1] != {c_int(second)})"):
         out.line("counters->no_match++;")
         out.line("return 0;")
 
 
 def _write_packet(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]]) -> None:
-    with out.block("if (!xcap_find_packet(hit, trusted, &dynptr, scratch->bytes))"):
+    with out.block("if (!xcap_find_packet(hit, skb, typed, &dynptr, scratch->bytes))"):
         out.line("counters->no_packet++;")
         out.line("return 0;")
     if probe.filter is None and not probe.inner:
         return
     flags = f"{probe.hook.outgoing:d}, {_asks_interface(probe):d}"
-    out.line(f"struct xcap_view view = xcap_view_of(hit, scratch->bytes, trusted, &dynptr, {flags});")
+    out.line(f"struct xcap_view view = xcap_view_of(hit, skb, typed, &dynptr, scratch->bytes, {flags});")
     if probe.filter is not None:
         ethernet, raw = filters[probe.filter.text]
         if raw == NEVER:
@@ -158,11 +160,12 @@ def _write_at_its_line(out: Emitter, context: Context, statement: Statement) -> 
 def scratch_text(context: Context) -> str:
     """The struct of a program's own per-CPU memory, and its map."""
     number = context.program
-    # XCAP_WINDOW more than what is sent: xcap_read_packet() reads in two parts
-    size = max(context.snaplen, LINE_BYTES) + LINE_BYTES
+    # XCAP_FRONT more than what is sent: xcap_read_packet() reads in two parts
+    size = max(context.snaplen, LINE_BYTES) + 256
     lines = [f"struct xcap_scratch_{number} {{", "\tstruct xcap_hit hit;", f"\tu8 bytes[{size}];"]
     for name, layout in context.scratch.items():
         lines.append(f"\tstruct {layout.name} {name};")
         if name.startswith("stack_"):
-            lines.append(f"\tu8 {name}_bytes[XCAP_WINDOW];")
+            lines.append(f"\tu8 {name}_bytes[{LINE_BYTES}];")
+    lines.append("\tstruct sk_buff skb; /* where it must be copied */")
     return "\n".join([*lines, "};", f"BPF_PERCPU_ARRAY(xcap_scratch_{number}_map, struct xcap_scratch_{number}, 1);"])

@@ -27,7 +27,7 @@ from xcapscript.types import U32, Type
 from xcapscript.unit import Aggregation, EventKind, EventSpec, MapSpec
 
 LINE_BYTES = 256
-"""Bytes of a packet that go with its printed line: the window, which has been read anyway."""
+"""Bytes of a packet that go with its printed line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +79,31 @@ def write_statement(out: Emitter, context: Context, statement: Statement) -> Non
 def _dump(out: Emitter, context: Context, statement: Dump) -> None:
     spec = context.declare(EventKind.DUMP, PACKET, statement.span, path=statement.path)
     with out.block(""):
-        out.line("u64 cap = hit->cap_len;")
-        # The barrier keeps clang from proving the check needless: the verifier wants to see it.
-        out.line(f"if (cap > {context.snaplen})")
-        out.line(f"\tcap = {context.snaplen};")
-        out.line('asm volatile("" : "+r"(cap));')
-        out.line(f"if (cap > {context.snaplen})")
-        out.line("\treturn 0;")
-        if context.snaplen > LINE_BYTES:
-            with out.block("if (cap > hit->window_len)"):
-                read = f"xcap_read_packet(hit, trusted, &dynptr, scratch->bytes, cap, {context.snaplen})"
-                out.line(f"cap = {read};")
-                out.line('asm volatile("" : "+r"(cap));')
-                out.line(f"if (!cap || cap > {context.snaplen})")
-                out.line("\treturn 0;")
+        _read_bytes(out, context.snaplen)
         _send_packet(out, spec)
 
 
 def _line(out: Emitter, context: Context, statement: Line) -> None:
     spec = context.declare(EventKind.LINE, PACKET, statement.span)
     with out.block(""):
-        _window_length(out)
+        _read_bytes(out, LINE_BYTES)
         _send_packet(out, spec)
 
 
-def _window_length(out: Emitter) -> None:
-    out.line("u64 cap = hit->window_len;")
+def _read_bytes(out: Emitter, limit: int) -> None:
+    """Have the packet's first `cap` bytes in the scratch: all that can be read, or `limit` of them."""
+    out.line("u64 cap = hit->cap_len;")
+    # The barrier keeps clang from proving the check needless: the verifier wants to see it.
+    out.line(f"if (cap > {limit})")
+    out.line(f"\tcap = {limit};")
     out.line('asm volatile("" : "+r"(cap));')
-    out.line("if (cap > XCAP_WINDOW)")
+    out.line(f"if (cap > {limit})")
     out.line("\treturn 0;")
+    with out.block("if (cap > hit->window_len)"):
+        out.line(f"cap = xcap_read_packet(hit, skb, typed, &dynptr, scratch->bytes, cap, {limit});")
+        out.line('asm volatile("" : "+r"(cap));')
+        out.line(f"if (!cap || cap > {limit})")
+        out.line("\treturn 0;")
 
 
 def _send_packet(out: Emitter, spec: EventSpec) -> None:
@@ -122,7 +118,7 @@ def _print_stack(out: Emitter, context: Context, statement: PrintStack) -> None:
     spec = context.declare(EventKind.STACK, layout, statement.span)
     context.scratch[f"stack_{spec.id}"] = Layout(f"xcap_event_{spec.id}", layout.fields, layout.size)
     with out.block(""):
-        _window_length(out)
+        _read_bytes(out, LINE_BYTES)
         out.line(f"struct xcap_event_{spec.id} *record = &scratch->stack_{spec.id};")
         out.line("__builtin_memcpy(record, &hit->event, sizeof(hit->event));")
         out.line(f"record->id = {spec.id};")

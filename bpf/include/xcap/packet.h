@@ -12,13 +12,15 @@
 
 #define XCAP_MACS 12
 #define XCAP_TAGGED 16 /* MAC addresses and a VLAN tag */
+#define XCAP_FRONT 256 /* bytes of a packet that may lie before skb->data, and be followed by bytes in pages */
 
-/* What the kernel's own functions can be asked about: the tracepoint's packet, as the verifier knows it. Where it does
- * not (another kind of hook, an older kernel), NULL, and only linear bytes are read. */
+/* A raw tracepoint's packet. Where it is typed, the verifier knows what the argument points at: its fields are loaded
+ * where they are, and the kernel's own functions can be asked about it. Elsewhere (another kind of hook, an older kernel)
+ * it is copied, and only linear bytes are read. */
 #if XCAP_TYPED
-#define XCAP_TRUSTED(skb) ((struct sk_buff *)(skb))
+#define XCAP_SKB(copy, skb) ((const struct sk_buff *)(skb))
 #else
-#define XCAP_TRUSTED(skb) ((struct sk_buff *)0)
+#define XCAP_SKB(copy, skb) xcap_copy_skb(copy, (const void *)(skb))
 #endif
 
 /* Calls of kernel functions: the loader puts the functions' BTF ids in place of these numbers (kernel/typed.py). */
@@ -30,19 +32,27 @@ struct xcap_dynptr {
 	u64 opaque[2];
 };
 
-XCAP_INLINE int xcap_read_skb(struct xcap_hit *hit, const struct sk_buff *skb)
+/* Read at once: every field then costs a load. NULL if it cannot be read. */
+XCAP_INLINE const struct sk_buff *xcap_copy_skb(struct sk_buff *copy, const void *skb)
 {
-	return skb && !bpf_probe_read_kernel(&hit->skb, sizeof(hit->skb), skb);
+	return skb && !bpf_probe_read_kernel(copy, sizeof(*copy), skb) ? copy : NULL;
 }
 
 /* A device that cannot be read is none: skb->dev shares its place with dev_scratch while a datagram waits in its
  * socket. The MAC header then speaks for itself. */
-XCAP_INLINE int xcap_is_ethernet(const struct net_device *dev)
+XCAP_INLINE int xcap_is_ethernet(const struct net_device *dev, const int typed)
 {
 	u16 type;
 
-	if (!dev || bpf_probe_read_kernel(&type, sizeof(type), &dev->type))
+	if (!dev)
 		return 1;
+	if (typed) {
+		type = dev->type;
+		if (!type && !dev->ifindex) /* a load that fails gives 0, and no device has that number */
+			return 1;
+	} else if (bpf_probe_read_kernel(&type, sizeof(type), &dev->type)) {
+		return 1;
+	}
 	return type == XCAP_ARPHRD_ETHER || type == XCAP_ARPHRD_LOOPBACK;
 }
 
@@ -56,9 +66,10 @@ XCAP_INLINE int xcap_has_tag(const struct sk_buff *skb)
 #endif
 }
 
-/* Read the first `count` bytes of the packet's linear part, the tag in its place. `to` has room for XCAP_WINDOW bytes
- * more than `limit`, the most that `count` can be. */
-XCAP_INLINE long xcap_read_linear(const struct xcap_hit *hit, u8 *to, u64 count, const u64 limit)
+/* Read the first `count` bytes of the packet's linear part, the tag in its place. `to` has room for XCAP_FRONT bytes more
+ * than `limit`, the most that `count` can be. */
+XCAP_INLINE long xcap_read_linear(const struct xcap_hit *hit, const struct sk_buff *skb, u8 *to, u64 count,
+				  const u64 limit)
 {
 	const void *start = (const void *)hit->start;
 
@@ -74,8 +85,8 @@ XCAP_INLINE long xcap_read_linear(const struct xcap_hit *hit, u8 *to, u64 count,
 	asm volatile("" : "+r"(count));
 	if (count > limit)
 		return -1;
-	*(u16 *)(to + XCAP_MACS) = hit->skb.vlan_proto;
-	*(u16 *)(to + XCAP_MACS + 2) = __builtin_bswap16(hit->skb.vlan_tci);
+	*(u16 *)(to + XCAP_MACS) = skb->vlan_proto;
+	*(u16 *)(to + XCAP_MACS + 2) = __builtin_bswap16(skb->vlan_tci);
 	if (bpf_probe_read_kernel(to, XCAP_MACS, start))
 		return -1;
 	return bpf_probe_read_kernel(to + XCAP_TAGGED, count, start + XCAP_MACS);
@@ -92,33 +103,33 @@ XCAP_INLINE long xcap_read_paged(struct sk_buff *skb, struct xcap_dynptr *dynptr
 }
 
 /* Read the packet's first `count` bytes, of those that can be read; how many were, 0 if none. */
-XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, struct sk_buff *skb, struct xcap_dynptr *dynptr, u8 *to,
-				 u64 count, const u64 limit)
+XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int typed,
+				 struct xcap_dynptr *dynptr, u8 *to, u64 count, const u64 limit)
 {
 	u64 before = (s32)hit->data > 0 ? hit->data : 0;
 
-	if (count <= hit->linear_len || !skb)
-		return xcap_read_linear(hit, to, count, limit) ? 0 : count;
+	if (!typed || count <= hit->linear_len)
+		return xcap_read_linear(hit, skb, to, count, limit) ? 0 : count;
 	/* The kernel reads from skb->data on; what lies before is linear. */
 	if (before < XCAP_TAGGED && hit->tag_len)
 		before = XCAP_TAGGED;
 	if (count < before)
 		return 0;
 	asm volatile("" : "+r"(before));
-	if (before > XCAP_WINDOW || (before && xcap_read_linear(hit, to, before, XCAP_WINDOW)))
+	if (before > XCAP_FRONT || (before && xcap_read_linear(hit, skb, to, before, XCAP_FRONT)))
 		return 0;
 	u64 rest = count - before;
 	asm volatile("" : "+r"(rest));
 	if (rest > limit)
 		return 0;
-	return xcap_read_paged(skb, dynptr, hit->data, before, to + before, rest) ? 0 : count;
+	return xcap_read_paged((struct sk_buff *)skb, dynptr, hit->data, before, to + before, rest) ? 0 : count;
 }
 
-/* Set all of the hit but the event, and read the window: `window` has room for twice XCAP_WINDOW bytes.
+/* Set all of the hit but the event, and read the window: `window` has room for XCAP_FRONT bytes more.
  * 0 if the skb has no packet: neither a MAC header nor an IP header. */
-XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, struct sk_buff *trusted, struct xcap_dynptr *dynptr, u8 *window)
+XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int typed,
+				 struct xcap_dynptr *dynptr, u8 *window)
 {
-	const struct sk_buff *skb = &hit->skb;
 	u64 head = (u64)skb->head, data = (u64)skb->data;
 	u64 mac = head + skb->mac_header, network = head + skb->network_header, tail = head + skb->tail;
 	/* ~0 is what __alloc_skb() sets; it leaves network_header 0, where only headroom can be */
@@ -126,7 +137,7 @@ XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, struct sk_buff *trusted, 
 	int has_network = skb->network_header != 0 && skb->network_header != (typeof(skb->network_header))~0U;
 
 	/* netif_receive_skb comes before skb_reset_network_header(): then the MAC header stands alone */
-	if (has_mac && mac <= data && (!has_network || mac < network) && xcap_is_ethernet(skb->dev)) {
+	if (has_mac && mac <= data && (!has_network || mac < network) && xcap_is_ethernet(skb->dev, typed)) {
 		hit->start = mac;
 		hit->link = XCAP_DLT_EN10MB;
 		hit->tag_len = xcap_has_tag(skb) && mac + XCAP_MACS <= tail ? XCAP_TAGGED - XCAP_MACS : 0;
@@ -144,12 +155,12 @@ XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, struct sk_buff *trusted, 
 	hit->linear_len = tail - hit->start + hit->tag_len;
 	if (hit->linear_len > hit->wire_len)
 		hit->linear_len = hit->wire_len;
-	hit->cap_len = trusted && (s32)hit->data <= XCAP_WINDOW ? hit->wire_len : hit->linear_len;
+	hit->cap_len = typed && (s32)hit->data <= XCAP_FRONT ? hit->wire_len : hit->linear_len;
 
 	u64 count = hit->cap_len;
 	if (count > XCAP_WINDOW)
 		count = XCAP_WINDOW;
-	hit->window_len = xcap_read_packet(hit, trusted, dynptr, window, count, XCAP_WINDOW);
+	hit->window_len = xcap_read_packet(hit, skb, typed, dynptr, window, count, XCAP_WINDOW);
 	if (!hit->window_len)
 		return 0;
 	if (hit->link == XCAP_DLT_RAW)

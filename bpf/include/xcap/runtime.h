@@ -26,7 +26,6 @@ struct xcap_counters {
 /* State of one hit, in per-CPU memory of its program: a program does not interrupt itself, but another can. Offsets
  * and lengths are on the wire: from the packet's first byte, an accelerated VLAN tag included. */
 struct xcap_hit {
-	struct sk_buff skb; /* a copy, read at once: every field then costs a load */
 	u64 start;          /* kernel address of the first byte */
 	u32 tag_len;        /* 4 if a VLAN tag is spliced in behind the MAC addresses, else 0 */
 	u32 data;           /* offset of what skb->data points at */

@@ -4,45 +4,45 @@
 
 #include <xcap/runtime.h>
 
-XCAP_INLINE u32 xcap_pid(struct xcap_hit *hit)
+XCAP_INLINE u32 xcap_pid(struct xcap_hit *hit, const struct sk_buff *skb)
 {
 	return bpf_get_current_pid_tgid() >> 32;
 }
 
-XCAP_INLINE u32 xcap_tid(struct xcap_hit *hit)
+XCAP_INLINE u32 xcap_tid(struct xcap_hit *hit, const struct sk_buff *skb)
 {
 	return bpf_get_current_pid_tgid();
 }
 
-XCAP_INLINE u32 xcap_uid(struct xcap_hit *hit)
+XCAP_INLINE u32 xcap_uid(struct xcap_hit *hit, const struct sk_buff *skb)
 {
 	return bpf_get_current_uid_gid();
 }
 
-XCAP_INLINE u32 xcap_cpu(struct xcap_hit *hit)
+XCAP_INLINE u32 xcap_cpu(struct xcap_hit *hit, const struct sk_buff *skb)
 {
 	return bpf_get_smp_processor_id();
 }
 
-XCAP_INLINE u64 xcap_nsecs(struct xcap_hit *hit)
+XCAP_INLINE u64 xcap_nsecs(struct xcap_hit *hit, const struct sk_buff *skb)
 {
 	return bpf_ktime_get_ns();
 }
 
-XCAP_INLINE u32 xcap_len(struct xcap_hit *hit)
+XCAP_INLINE u32 xcap_len(struct xcap_hit *hit, const struct sk_buff *skb)
 {
 	return hit->wire_len;
 }
 
 /* bpf_get_current_comm() fills all 16 bytes. */
-XCAP_INLINE void xcap_comm(struct xcap_hit *hit, char *to)
+XCAP_INLINE void xcap_comm(struct xcap_hit *hit, const struct sk_buff *skb, char *to)
 {
 	bpf_get_current_comm(to, 16);
 }
 
-XCAP_INLINE u32 xcap_ifindex(struct xcap_hit *hit)
+XCAP_INLINE u32 xcap_ifindex(struct xcap_hit *hit, const struct sk_buff *skb)
 {
-	const struct net_device *dev = hit->skb.dev;
+	const struct net_device *dev = skb ? skb->dev : NULL;
 	u32 ifindex;
 
 	if (!dev || bpf_probe_read_kernel(&ifindex, sizeof(ifindex), &dev->ifindex))
@@ -51,19 +51,19 @@ XCAP_INLINE u32 xcap_ifindex(struct xcap_hit *hit)
 }
 
 /* What lies behind the NUL of a name that was once longer must not make two keys of one name. */
-XCAP_INLINE void xcap_ifname(struct xcap_hit *hit, char *to)
+XCAP_INLINE void xcap_ifname(struct xcap_hit *hit, const struct sk_buff *skb, char *to)
 {
-	const struct net_device *dev = hit->skb.dev;
+	const struct net_device *dev = skb ? skb->dev : NULL;
 
 	__builtin_memset(to, 0, 16);
 	if (dev)
 		bpf_probe_read_kernel_str(to, 16, dev->name);
 }
 
-XCAP_INLINE u32 xcap_netns(struct xcap_hit *hit)
+XCAP_INLINE u32 xcap_netns(struct xcap_hit *hit, const struct sk_buff *skb)
 {
-	const struct net_device *dev = hit->skb.dev;
-	const struct sock *sk = hit->skb.sk;
+	const struct net_device *dev = skb ? skb->dev : NULL;
+	const struct sock *sk = skb ? skb->sk : NULL;
 	const struct net *net = NULL;
 	u32 inum = 0;
 
@@ -77,7 +77,7 @@ XCAP_INLINE u32 xcap_netns(struct xcap_hit *hit)
 }
 
 /* Fill what goes with every packet that is sent; the sender sets id and cap_len. */
-XCAP_INLINE void xcap_describe(struct xcap_hit *hit, u32 reason)
+XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, u32 reason)
 {
 	struct xcap_packet_event *event = &hit->event;
 	u64 task = bpf_get_current_pid_tgid();
@@ -85,15 +85,15 @@ XCAP_INLINE void xcap_describe(struct xcap_hit *hit, u32 reason)
 	event->cpu = bpf_get_smp_processor_id();
 	event->time = bpf_ktime_get_ns();
 	event->wire_len = hit->wire_len;
-	event->ifindex = xcap_ifindex(hit);
-	event->netns = xcap_netns(hit);
+	event->ifindex = xcap_ifindex(hit, skb);
+	event->netns = xcap_netns(hit, skb);
 	event->reason = reason;
 	event->pid = task >> 32;
 	event->tid = task;
 	event->link = hit->link;
 	event->pad = 0;
-	xcap_comm(hit, event->comm);
-	xcap_ifname(hit, event->ifname);
+	xcap_comm(hit, skb, event->comm);
+	xcap_ifname(hit, skb, event->ifname);
 }
 
 /* BPF divides without sign only; division by zero gives 0 there, and is undefined in C. */

@@ -11,8 +11,8 @@
 
 /* `with_ifindex`: the filter asks for it. `outgoing`: at the hook every packet is on its way out, which only copies for
  * packet sockets are marked with. */
-XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const u8 *window, struct sk_buff *trusted,
-					  struct xcap_dynptr *dynptr, int outgoing, int with_ifindex)
+XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const struct sk_buff *skb, const int typed,
+					  struct xcap_dynptr *dynptr, const u8 *window, int outgoing, int with_ifindex)
 {
 	struct xcap_view view = {
 		.window = window,
@@ -22,9 +22,9 @@ XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const u8 *window
 		.wire_len = hit->wire_len,
 		.linear_len = hit->linear_len,
 		.data = hit->data,
-		.pkt_type = outgoing ? XCAP_PACKET_OUTGOING : hit->skb.pkt_type,
-		.ifindex = with_ifindex ? xcap_ifindex(hit) : 0,
-		.trusted = trusted,
+		.pkt_type = outgoing ? XCAP_PACKET_OUTGOING : skb->pkt_type,
+		.ifindex = with_ifindex ? xcap_ifindex(hit, skb) : 0,
+		.trusted = typed ? (struct sk_buff *)skb : NULL,
 		.dynptr = dynptr,
 	};
 

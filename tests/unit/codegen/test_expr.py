@@ -90,8 +90,10 @@ SCENE = """\
 	static struct net_device dev = {5, "veth0\\0stale"};
 	static struct xcap_hit hit_;
 	struct xcap_hit *hit = &hit_;
+	static struct sk_buff skb_;
+	struct sk_buff *skb = &skb_;
 	dev.nd_net.net = &net;
-	hit->skb.dev = &dev;
+	skb->dev = &dev;
 	hit->wire_len = 1514;
 """
 
