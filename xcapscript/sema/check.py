@@ -29,7 +29,7 @@ from xcapscript.types import S64, U64, IntType, Type
 from xcapscript.unit import Aggregation
 
 ACTIONS = ("dump", "count", "stack", "print", "printf", "exit", "clear")
-LATER_ACTIONS = frozenset({"ring", "commit", "hex", "delete", "zero", "if", "else", "return"})
+LATER_ACTIONS = frozenset({"ring", "commit", "hex", "delete", "zero"})
 MAXIMAL_TOP = 10**9
 
 
@@ -68,8 +68,10 @@ class Statements:
     def check(self, node: ast.Statement) -> Statement:
         """The statement resolved; ScriptError if it means nothing here."""
         match node:
-            case ast.Update(target, value):
+            case ast.Assign(ast.Map() as target, "=", value):
                 return self._update(target, value, node.span)
+            case ast.Assign() | ast.If() | ast.Return():
+                refuse(Code.UNSUPPORTED, node, f"'{node.span.text}' is not in this version")
             case ast.Action(name, arguments):
                 match name.name:
                     case "dump":

@@ -28,6 +28,8 @@ MAXIMAL_DEPTH = 127
 
 STACK = "kstack"
 
+ARITHMETIC = frozenset(["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>"])
+
 
 @dataclass(frozen=True, slots=True)
 class Expressions:
@@ -55,10 +57,12 @@ class Expressions:
                 )
             case ast.Call():
                 return self._call(node)
-            case ast.Negative(operand):
+            case ast.Unary("-", operand):
                 return self._negative(node, operand)
-            case ast.Binary(operator, left, right):
+            case ast.Binary(operator, left, right) if operator in ARITHMETIC:
                 return self._binary(operator, left, right)
+            case ast.Address() | ast.Mac() | ast.Index() | ast.Cast() | ast.Unary() | ast.Binary() | ast.Ternary():
+                refuse(Code.UNSUPPORTED, node, f"'{node.span.text}' is not in this version")
             case ast.Map(name):
                 refuse(
                     Code.UNSUPPORTED,
@@ -138,7 +142,7 @@ class Expressions:
             return self._name(node.name, name)
         refuse(Code.UNKNOWN_NAME, node.name, f"unknown function '{name}'", *did_you_mean(name, [STACK]))
 
-    def _negative(self, node: ast.Negative, operand: ast.Expression) -> Expression:
+    def _negative(self, node: ast.Unary, operand: ast.Expression) -> Expression:
         value = self.number(operand, "'-'")
         if isinstance(value, Number):
             if value.value > 2**63:

@@ -47,6 +47,9 @@ class _Gatherer:
                     self._define(item)
                 case ast.Clause():
                     self.clauses.append(item)
+                case ast.Option() | ast.Param() | ast.Function() | ast.CText():
+                    message = f"'{item.span.text.split()[0]}' is not in this version"
+                    self.diagnostics.append(Diagnostic(Code.UNSUPPORTED, message, item.span))
 
     def _define(self, alias: ast.HookAlias) -> None:
         if alias.name.name.lower() in RESERVED:

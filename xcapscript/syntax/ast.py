@@ -24,8 +24,25 @@ class String:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """An IP address or network: 128 bits, an IPv4 one mapped into IPv6 (RFC 4291). An address has a mask of ones."""
+
+    value: int
+    mask: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Mac:
+    """A hardware address of 48 bits."""
+
+    value: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
-    """`$1`, `$#` or `$name`; `name` is without the dollar sign."""
+    """`$1`, `$#` or `$name`, a parameter or a variable; `name` is without the dollar sign."""
 
     name: str
     span: Span
@@ -58,8 +75,35 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Index:
+    """`object[index]`."""
+
+    object: Expression
+    index: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class TypeName:
+    """`struct tcp_sock *` has the name 'struct tcp_sock' and one star."""
+
+    name: str
+    stars: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """`(type)operand`."""
+
+    type: TypeName
+    operand: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Binary:
-    """`left operator right`."""
+    """`left operator right`, in C's operators and `in`; `and` and `or` are `&&` and `||`."""
 
     operator: str
     left: Expression
@@ -68,10 +112,21 @@ class Binary:
 
 
 @dataclass(frozen=True, slots=True)
-class Negative:
-    """`-operand`."""
+class Unary:
+    """`operator operand`: `-`, `!`, `~` or `*`; `not` is `!`."""
 
+    operator: str
     operand: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Ternary:
+    """`condition ? yes : no`."""
+
+    condition: Expression
+    yes: Expression
+    no: Expression
     span: Span
 
 
@@ -84,7 +139,9 @@ class Map:
     span: Span
 
 
-Expression = Number | String | Parameter | Name | Member | Call | Binary | Negative | Map
+Expression = (
+    Number | String | Address | Mac | Parameter | Name | Member | Index | Call | Cast | Binary | Unary | Ternary | Map
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +166,34 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
-    """`@map[keys] = value;`."""
+class Assign:
+    """`target = value;`, or with another operator, such as `+=`; `target++` adds the number 1."""
 
-    map: Map
+    target: Map | Parameter
+    operator: str
     value: Expression
     span: Span
 
 
-Statement = Action | Update
+@dataclass(frozen=True, slots=True)
+class If:
+    """`if condition { ... } else { ... }`; `else if` is an `if` alone in a block."""
+
+    condition: Expression
+    then: Block
+    otherwise: Block | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """`return;` or `return value;`."""
+
+    value: Expression | None
+    span: Span
+
+
+Statement = Action | Assign | If | Return
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +247,44 @@ class HookAlias:
     span: Span
 
 
-Item = Import | HookAlias | Clause
+@dataclass(frozen=True, slots=True)
+class Option:
+    """`option name = value;`."""
+
+    name: Name
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """`param name = default, "doc";`: a parameter that the command line sets."""
+
+    name: Name
+    default: Expression | None
+    doc: String | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """`fn name($a, $b) { ... }`."""
+
+    name: Name
+    parameters: tuple[Parameter, ...]
+    body: Block
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CText:
+    """C between triple quotes; the span is the text's."""
+
+    text: str
+    span: Span
+
+
+Item = Import | Option | Param | HookAlias | Function | CText | Clause
 
 
 @dataclass(frozen=True, slots=True)

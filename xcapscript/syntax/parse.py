@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from functools import cache
@@ -21,7 +22,12 @@ DURATIONS = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10*
 LONGEST_NUMBER = 80
 """Characters: many more than 64 bits need, and fewer than what int() refuses."""
 
-TOP_LEVEL = ("import", "hook")
+TOP_LEVEL = ("import", "hook", "option", "param", "fn")
+WORDS = {"and": "&&", "or": "||", "not": "!"}
+ALL_BITS = (1 << 128) - 1
+MAPPED = 0xFFFF << 32
+"""What stands before an IPv4 address in 128 bits: RFC 4291, 2.5.5.2."""
+
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "e": "\x1b", '"': '"', "\\": "\\"}
 
 SPOKEN = {
@@ -36,6 +42,9 @@ SPOKEN = {
     "SEMICOLON": "';'",
     "COMMA": "','",
     "EQUAL": "'='",
+    "ASSIGN": "'='",
+    "PARAMETER": "a $variable",
+    "C_TEXT": "C between triple quotes",
     "NAME": "a name",
     "STRING": "a string",
     "NUMBER": "a number",
@@ -46,17 +55,29 @@ SPOKEN = {
 
 def parse(source: Source) -> ast.Script:
     """The tree of a script; ScriptError if it is not in the language."""
+    script: ast.Script = _parse(source, source.text, "start")
+    return script
+
+
+def parse_condition(span: Span) -> ast.Expression:
+    """The tree of an expression that is part of a predicate; ScriptError if it is none."""
+    # blanks in place of what stands before keep every offset
+    expression: ast.Expression = _parse(span.source, " " * span.start + span.text, "condition")
+    return expression
+
+
+def _parse(source: Source, text: str, rule: str) -> Any:
     builder = _Builder(source)
     try:
-        script: ast.Script = builder.transform(_grammar().parse(source.text))
+        tree = builder.transform(_grammar().parse(text, start=rule))
     except UnexpectedInput as error:
-        raise ScriptError([_explain(error, source)]) from None
+        raise ScriptError([_explain(error, source, text)]) from None
     except RecursionError:
         message = "the program is nested too deeply"
         raise ScriptError([Diagnostic(Code.SYNTAX, message, source.span(0, 0))]) from None
     if builder.diagnostics:
         raise ScriptError(builder.diagnostics)
-    return script
+    return tree
 
 
 @cache
@@ -71,6 +92,7 @@ def _grammar() -> Lark:
         path.read_text(encoding="utf-8"),
         parser="lalr",
         lexer="contextual",
+        start=["start", "condition"],
         propagate_positions=True,
         maybe_placeholders=True,
         cache=str(directory / "grammar.pickle") if directory else False,
@@ -105,6 +127,26 @@ class _Builder(Transformer[Token, Any]):
     def import_(self, children: list[Any], span: Span) -> ast.Import:
         return ast.Import(self.string(children, self._token_span(children[0])), span)
 
+    def condition(self, children: list[Any], _span: Span) -> Any:
+        return children[0]
+
+    def option(self, children: list[Any], span: Span) -> ast.Option:
+        return ast.Option(self._name(children[0]), children[1], span)
+
+    def param(self, children: list[Any], span: Span) -> ast.Param:
+        name, default, doc = children
+        said = self.string([doc], self._token_span(doc)) if doc is not None else None
+        return ast.Param(self._name(name), default, said, span)
+
+    def function(self, children: list[Any], span: Span) -> ast.Function:
+        name, *parameters, body = children
+        found = tuple(ast.Parameter(str(token)[1:], self._token_span(token)) for token in _present(parameters))
+        return ast.Function(self._name(name), found, body, span)
+
+    def c_text(self, children: list[Any], _span: Span) -> ast.CText:
+        where, before = self._token_span(children[0]), children[0].index('"') + 3
+        return ast.CText(str(children[0])[before:-3], self.source.span(where.start + before, where.end - 3))
+
     def hook_alias(self, children: list[Any], span: Span) -> ast.HookAlias:
         name, *alternatives = children
         return ast.HookAlias(self._name(name), tuple(alternatives), span)
@@ -130,8 +172,22 @@ class _Builder(Transformer[Token, Any]):
         name, *arguments = children
         return ast.Action(self._name(name), _present(arguments), span)
 
-    def update(self, children: list[Any], span: Span) -> ast.Update:
-        return ast.Update(children[0], children[1], span)
+    def assign(self, children: list[Any], span: Span) -> ast.Assign:
+        target, operator, value = children
+        return ast.Assign(target, str(operator), value, span)
+
+    def step(self, children: list[Any], span: Span) -> ast.Assign:
+        sign, target = sorted(children, key=lambda child: not isinstance(child, Token))
+        return ast.Assign(target, f"{sign[0]}=", ast.Number(1, self._token_span(sign)), span)
+
+    def if_(self, children: list[Any], span: Span) -> ast.If:
+        condition, then, otherwise = children
+        if isinstance(otherwise, ast.If):
+            otherwise = ast.Block((otherwise,), otherwise.span)
+        return ast.If(condition, then, otherwise, span)
+
+    def return_(self, children: list[Any], span: Span) -> ast.Return:
+        return ast.Return(children[0], span)
 
     def keyword(self, children: list[Any], span: Span) -> ast.Keyword:
         return ast.Keyword(self._name(children[0]), children[1], span)
@@ -142,10 +198,41 @@ class _Builder(Transformer[Token, Any]):
 
     def binary(self, children: list[Any], span: Span) -> ast.Binary:
         left, operator, right = children
-        return ast.Binary(str(operator), left, right, span)
+        return ast.Binary(WORDS.get(str(operator), str(operator)), left, right, span)
 
-    def negative(self, children: list[Any], span: Span) -> ast.Negative:
-        return ast.Negative(children[1], span)
+    def unary(self, children: list[Any], span: Span) -> ast.Unary:
+        operator, operand = children
+        return ast.Unary(WORDS.get(str(operator), str(operator)), operand, span)
+
+    def ternary(self, children: list[Any], span: Span) -> ast.Ternary:
+        condition, yes, no = children
+        return ast.Ternary(condition, yes, no, span)
+
+    def cast(self, children: list[Any], span: Span) -> ast.Cast:
+        return ast.Cast(children[0], children[1], span)
+
+    def type(self, children: list[Any], span: Span) -> ast.TypeName:
+        words = [str(token) for token in children]
+        return ast.TypeName(" ".join(word for word in words if word != "*"), words.count("*"), span)
+
+    def index(self, children: list[Any], span: Span) -> ast.Index:
+        return ast.Index(children[0], children[1], span)
+
+    def address(self, children: list[Any], span: Span) -> ast.Address:
+        text = str(children[0])
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            hint = "write 10.0.0.1, 10.0.0.0/8, fe80::1 or fe80::/10"
+            self.diagnostics.append(Diagnostic(Code.BAD_LITERAL, f"'{text}' is not an address", span, (hint,)))
+            return ast.Address(0, 0, span)
+        address = int(ipaddress.ip_address(text.partition("/")[0]))
+        mapped = MAPPED if network.version == 4 else 0
+        host_bits = (1 << network.max_prefixlen - network.prefixlen) - 1
+        return ast.Address(mapped | address, ALL_BITS ^ host_bits, span)
+
+    def mac(self, children: list[Any], span: Span) -> ast.Mac:
+        return ast.Mac(int(str(children[0]).replace(":", ""), 16), span)
 
     def group(self, children: list[Any], _span: Span) -> Any:
         return children[0]
@@ -204,10 +291,10 @@ def read_number(text: str) -> int | None:
     return None
 
 
-def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
-    at, length = _where(error, source)
+def _explain(error: UnexpectedInput, source: Source, text: str) -> Diagnostic:
+    at, length = _where(error, text)
     span = source.span(at, at + length)
-    found = source.text[at : at + length]
+    found = text[at : at + length]
     expected = _expected(error)
     if re.fullmatch(r'"[^"]*', found):
         return Diagnostic(Code.UNCLOSED_STRING, "the string is not closed on its line", span, ("end it with '\"'",))
@@ -219,7 +306,7 @@ def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
     wanted = ", ".join(sorted({SPOKEN[name] for name in expected if name in SPOKEN}))
     hints = [f"expected {wanted}"] if wanted else []
     if "LBRACE" in expected:
-        hints[:0] = did_you_mean(source.text[:at].split()[-1], TOP_LEVEL)
+        hints[:0] = did_you_mean(text[:at].rsplit(maxsplit=1)[-1], TOP_LEVEL)
     return Diagnostic(Code.SYNTAX, f"{what} was not expected here", span, tuple(hints))
 
 
@@ -229,16 +316,16 @@ def _unclosed_predicate(source: Source, at: int) -> Diagnostic:
     return Diagnostic(Code.UNCLOSED_PREDICATE, "the predicate is not closed: '/' is missing", span, (hint,))
 
 
-def _where(error: UnexpectedInput, source: Source) -> tuple[int, int]:
+def _where(error: UnexpectedInput, text: str) -> tuple[int, int]:
     """Offset and length of what was not expected; at the end of the text lark gives the token before it."""
     if isinstance(error, UnexpectedToken):
         token = error.token
         if token.type == "$END":
-            return len(source.text.rstrip()), 0
+            return len(text.rstrip()), 0
         start = token.start_pos or 0
-        return start, 2 if source.text.startswith("/*", start) else len(token)
+        return start, 2 if text.startswith("/*", start) else len(token)
     at = error.pos_in_stream or 0
-    match = re.compile(r'\w+|"[^"\n]*"?|/\*|.', re.DOTALL).match(source.text, at)
+    match = re.compile(r'\w+|"[^"\n]*"?|/\*|.', re.DOTALL).match(text, at)
     return at, len(match[0]) if match else 0
 
 

@@ -20,38 +20,67 @@ from xcapscript.syntax import ast
 from xcapscript.syntax import parse as parser
 from xcapscript.syntax.parse import parse, read_number
 
-PROGRAM = """\
+PROGRAM = '''\
 #!/usr/bin/env xcap
 import "drop" ;
 hook d = rawtracepoint:kfree_skb | rt:consume_skb ;  // żółć
+option snaplen = 64 ;
+param out = "a" , "where" ;
+fn f ( $a , $b ) { return $a [ 1 ] ; }
+c """ int x ; """
 /* before */ d , uprobe:/bin/x:f(buf=arg0) /net 10.0.0.0/8 and
   tcp/ /* between */ {
     dump ( "a.pcapng" , snaplen = 128 ) ;
     @m [ pid , - 5ms ] = sum ( ( 1 + $n ) * args . len ) ;
+    if ( ! tcp ) { $v = pid ? ::1 : 10.0.0.0/8 ; } else if 1 { $v ++ ; }
+    @ = aa:bb:cc:dd:ee:ff == ( struct sock * ) sk ;
     stack
 }
-rx"""
+rx'''
 
 NODES = {
     ast.Script: [PROGRAM],
     ast.Import: ['import "drop" ;'],
+    ast.Option: ["option snaplen = 64 ;"],
+    ast.Param: ['param out = "a" , "where" ;'],
+    ast.Function: ["fn f ( $a , $b ) { return $a [ 1 ] ; }"],
+    ast.CText: [" int x ; "],
+    ast.If: ["if ( ! tcp ) { $v = pid ? ::1 : 10.0.0.0/8 ; } else if 1 { $v ++ ; }", "if 1 { $v ++ ; }"],
+    ast.Return: ["return $a [ 1 ]"],
+    ast.Index: ["$a [ 1 ]"],
+    ast.Ternary: ["pid ? ::1 : 10.0.0.0/8"],
+    ast.Address: ["::1", "10.0.0.0/8"],
+    ast.Mac: ["aa:bb:cc:dd:ee:ff"],
+    ast.Cast: ["( struct sock * ) sk"],
+    ast.TypeName: ["struct sock *"],
     ast.HookAlias: ["hook d = rawtracepoint:kfree_skb | rt:consume_skb ;"],
     ast.Attach: ["rawtracepoint:kfree_skb", "rt:consume_skb", "d", "uprobe:/bin/x:f(buf=arg0)", "rx"],
     ast.Clause: [PROGRAM[PROGRAM.index("d , uprobe") : PROGRAM.index("\nrx")], "rx"],
     ast.Predicate: ["net 10.0.0.0/8 and\n  tcp"],
-    ast.Block: [PROGRAM[PROGRAM.index("{") : PROGRAM.index("}") + 1]],
+    ast.Block: [
+        "{ return $a [ 1 ] ; }",
+        PROGRAM[PROGRAM.index("{\n") : PROGRAM.index("\nrx")],
+        "{ $v = pid ? ::1 : 10.0.0.0/8 ; }",
+        "if 1 { $v ++ ; }",
+        "{ $v ++ ; }",
+    ],
     ast.Action: ['dump ( "a.pcapng" , snaplen = 128 )', "stack"],
     ast.Keyword: ["snaplen = 128"],
-    ast.Update: ["@m [ pid , - 5ms ] = sum ( ( 1 + $n ) * args . len )"],
-    ast.Map: ["@m [ pid , - 5ms ]"],
-    ast.Negative: ["- 5ms"],
+    ast.Assign: [
+        "@m [ pid , - 5ms ] = sum ( ( 1 + $n ) * args . len )",
+        "$v = pid ? ::1 : 10.0.0.0/8",
+        "$v ++",
+        "@ = aa:bb:cc:dd:ee:ff == ( struct sock * ) sk",
+    ],
+    ast.Map: ["@m [ pid , - 5ms ]", "@"],
+    ast.Unary: ["- 5ms", "! tcp"],
     ast.Call: ["sum ( ( 1 + $n ) * args . len )"],
-    ast.Binary: ["( 1 + $n ) * args . len", "1 + $n"],
-    ast.Parameter: ["$n"],
+    ast.Binary: ["( 1 + $n ) * args . len", "1 + $n", "aa:bb:cc:dd:ee:ff == ( struct sock * ) sk"],
+    ast.Parameter: ["$a", "$b", "$a", "$n", "$v", "$v"],
     ast.Member: ["args . len"],
-    ast.Number: ["128", "5ms", "1"],
-    ast.String: ['"drop"', '"a.pcapng"'],
-    ast.Name: ["d", "dump", "snaplen", "pid", "sum", "args", "len", "stack"],
+    ast.Number: ["64", "1", "128", "5ms", "1", "1", "++"],
+    ast.String: ['"drop"', '"a"', '"where"', '"a.pcapng"'],
+    ast.Name: ["d", "snaplen", "out", "f", "dump", "snaplen", "pid", "sum", "args", "len", "tcp", "pid", "sk", "stack"],
 }
 
 
@@ -116,7 +145,7 @@ def test_carriage_returns_count_as_characters() -> None:
         ('rx { printf("%d\\q\\n"); }', "\\q"),
         ("rx { exit(1x); }", "1x"),
         ("rx { dump }}", "}"),
-        ("rx { $x = 1; }", "$x"),
+        ("rx { $x == 1; }", "=="),
         ("rx { é }", "é"),
         ('rx { dump("a" }', "}"),
         ('rx { printf("abc', '"abc'),
@@ -287,7 +316,7 @@ def test_the_grammar_is_kept(good: bytes, never_made: Callable[[], None]) -> Non
 def test_without_a_place_to_keep_it_the_grammar_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parser, "cache_directory", lambda: None)
     monkeypatch.setattr(parser, "_grammar", parser._grammar.__wrapped__)
-    assert len(parse(Source("x", PROGRAM)).items) == 4
+    assert len(parse(Source("x", PROGRAM)).items) == 8
 
 
 def spoilt(good: bytes) -> Iterator[tuple[str, bytes]]:
@@ -321,17 +350,17 @@ def test_a_grammar_that_was_cut_short_is_written_anew(good: bytes, kept: Path, n
 
 def test_a_kept_grammar_that_cannot_be_opened_is_done_without(kept: Path, capfd: pytest.CaptureFixture[str]) -> None:
     kept.mkdir()
-    assert len(parse(Source("x", PROGRAM)).items) == 4
+    assert len(parse(Source("x", PROGRAM)).items) == 8
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_place_that_went_away_is_done_without(kept: Path) -> None:
     kept.parent.rmdir()
-    assert len(parse(Source("x", PROGRAM)).items) == 4
+    assert len(parse(Source("x", PROGRAM)).items) == 8
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads and writes whatever its mode is")
 def test_a_kept_grammar_that_may_not_be_read_is_done_without(good: bytes, kept: Path) -> None:
     assert good
     kept.chmod(0)
-    assert len(parse(Source("x", PROGRAM)).items) == 4
+    assert len(parse(Source("x", PROGRAM)).items) == 8
