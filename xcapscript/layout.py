@@ -15,21 +15,31 @@ from xcapscript.types import (
     IFNAME,
     STACK_SLACK,
     TASK_COMM,
+    U8,
     U16,
     U32,
     U64,
+    ArrayType,
     EnumType,
+    FlowType,
     InternedType,
     IntType,
+    IpType,
+    MacType,
     OpaqueType,
     PointerType,
     StackType,
     StringType,
+    StructType,
+    SymbolType,
     Type,
 )
 
 Value = int | bytes | tuple[int, ...]
-"""A decoded field: a number, the bytes of a string before its NUL, or the addresses of a stack."""
+"""A decoded field.
+
+A number; the bytes of a string before its NUL, of an address or of a flow; or the addresses of a stack.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +93,13 @@ def size_of(kind: Type) -> int:
             return 4
         case StackType(depth):
             return (depth + STACK_SLACK) * FRAME_SIZE
-        case PointerType():
+        case PointerType() | MacType() | SymbolType():
             return 8
-        case OpaqueType():
+        case IpType():
+            return IP_SIZE
+        case FlowType():
+            return FLOW.size
+        case OpaqueType() | StructType() | ArrayType():
             raise ValueError(f"{kind} has no place in a record")
         case _:
             assert_never(kind)
@@ -98,6 +112,8 @@ def alignment_of(kind: Type) -> int:
             return 1
         case StackType():
             return FRAME_SIZE
+        case IpType() | FlowType():
+            return 8
         case _:
             return size_of(kind)
 
@@ -111,18 +127,27 @@ def _decode(member: Field, data: bytes | memoryview) -> Value:
             return bytes(data[at : at + size]).split(b"\0", 1)[0]
         case EnumType() | InternedType():
             return int.from_bytes(data[at : at + 4], _BYTE_ORDER)
-        case PointerType():
+        case PointerType() | MacType() | SymbolType():
             return int.from_bytes(data[at : at + 8], _BYTE_ORDER)
+        case IpType() | FlowType():
+            return bytes(data[at : at + size_of(kind)])
         case StackType(depth):
             frames = struct.unpack_from(f"={depth + STACK_SLACK}Q", data, at)
             return frames[: frames.index(0)] if 0 in frames else frames
-        case OpaqueType():
+        case OpaqueType() | StructType() | ArrayType():
             raise ValueError(f"{kind} has no place in a record")
         case _:
             assert_never(kind)
 
 
 _BYTE_ORDER = sys.byteorder
+IP_SIZE = 16
+
+FLOW = lay_out(
+    "xcap_flow",
+    [("src", IpType()), ("dst", IpType()), ("sport", U16), ("dport", U16), ("proto", U8), ("pad8", U8), ("pad", U16)],
+)
+"""A flow, all of it padded with zeros, so that flows that are alike are one key."""
 
 EVENT = lay_out("xcap_event", [("id", U32), ("cpu", U32), ("time", U64)])
 """How every record in the ring begins: which of `Unit.events`, on which CPU, CLOCK_MONOTONIC in ns."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xcapscript.types import EnumType, InternedType, IntType, PointerType, StackType, StringType, Type
+from xcapscript.types import EnumType, IntType, MacType, PointerType, SymbolType, Type
 
 MAX_WIDTH = 4096
 """A width or precision beyond this is taken for a mistake."""
@@ -51,10 +51,8 @@ class Conversion:
     end: int
 
     def takes(self, kind: Type) -> bool:
-        """Whether it prints values of this type: `s` those that have a text, the others numbers."""
-        if self.letter == "s":
-            return isinstance(kind, StringType | InternedType | EnumType | StackType)
-        return isinstance(kind, IntType | EnumType | PointerType)
+        """Whether it prints values of this type: `s` all of them, the others numbers."""
+        return self.letter == "s" or isinstance(kind, IntType | EnumType | PointerType | SymbolType | MacType)
 
 
 Piece = Literal | Conversion

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from time import monotonic_ns, sleep
+from time import monotonic_ns, sleep, time_ns
 
 from xcapscript.runtime.clock import Clock
 from xcapscript.runtime.compiler_process import Loaded
 from xcapscript.runtime.control import Control
-from xcapscript.runtime.maps import Counts, clear_map, read_counts, read_full, read_map
+from xcapscript.runtime.maps import Counts, clear_map, read_counts, read_full, read_map, zero_map
 from xcapscript.runtime.probes import Probes
 from xcapscript.runtime.ring import Ring
 from xcapscript.sinks.base import HookCounts, SinkError
@@ -108,12 +108,12 @@ class Session:
         self._ending = None
         self._probes.run(HookKind.END)
         self._attempt(self._drain)
-        for spec in self._unit.maps:
-            self._attempt(partial(self._print_map, spec, None))
+        for spec in self._unit.maps if self._unit.print_maps else ():
+            self._attempt(partial(self._print_map, spec, None, time_ns()))
         counts = tuple(read_counts(self._loaded.maps["xcap_counts"], n) for n in range(len(self._unit.programs)))
-        self._attempt(lambda: self._outputs.close(self._by_hook(counts)))
         full = (read_full(self._loaded.maps["xcap_map_full"], index) for index in range(len(self._maps)))
         missed = {name: number for name, number in zip(self._maps, full, strict=True) if number}
+        self._attempt(lambda: self._outputs.close(self._by_hook(counts), missed))
         return Report(self._status, counts, missed, self._failure)
 
     def _attempt(self, what: Callable[[], None]) -> None:
@@ -171,9 +171,11 @@ class Session:
         """What is done with one kind of record."""
         match spec.kind:
             case EventKind.PRINT_MAP:
-                return lambda _time, _record: self._print_map(self._maps[spec.map or ""], spec.top)
+                return lambda time, _record: self._print_map(self._maps[spec.map or ""], spec.top, time)
             case EventKind.CLEAR_MAP:
-                return lambda _time, _record: self._clear_map(spec)
+                return lambda _time, _record: self._change_map(spec, clear_map)
+            case EventKind.ZERO_MAP:
+                return lambda _time, _record: self._change_map(spec, zero_map)
             case EventKind.EXIT:
                 return lambda _time, _record: self._exit(spec)
             case EventKind.LIMIT:
@@ -181,14 +183,14 @@ class Session:
             case _:
                 return self._outputs.handler(spec)
 
-    def _print_map(self, spec: MapSpec, top: int | None) -> None:
+    def _print_map(self, spec: MapSpec, top: int | None, time: int) -> None:
         rows = read_map(self._loaded.maps[spec.symbol], spec)
         if rows:
-            self._outputs.print_map(spec, rows, top)
+            self._outputs.print_map(spec, rows, time, top)
 
-    def _clear_map(self, spec: EventSpec) -> None:
+    def _change_map(self, spec: EventSpec, change: Callable[[int, MapSpec], None]) -> None:
         declared = self._maps[spec.map or ""]
-        clear_map(self._loaded.maps[declared.symbol], declared)
+        change(self._loaded.maps[declared.symbol], declared)
 
     def _exit(self, spec: EventSpec) -> None:
         self._ending = Ending.SCRIPT

@@ -72,8 +72,63 @@ class PointerType:
 
 
 @dataclass(frozen=True, slots=True)
+class IpType:
+    """An IP address: 16 bytes in network order, an IPv4 one mapped into IPv6 (RFC 4291, 2.5.5.2); zeros if none."""
+
+    def __str__(self) -> str:
+        return "ip"
+
+
+@dataclass(frozen=True, slots=True)
+class MacType:
+    """A hardware address: a number of 48 bits, in 64."""
+
+    def __str__(self) -> str:
+        return "mac"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowType:
+    """Addresses, ports and protocol of a packet: struct xcap_flow."""
+
+    def __str__(self) -> str:
+        return "flow"
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolType:
+    """A kernel address that is shown as the symbol at it."""
+
+    def __str__(self) -> str:
+        return "ksym"
+
+
+@dataclass(frozen=True, slots=True)
+class StructType:
+    """A kernel struct or union where it lies; `id` is its BTF id. Its members can be had, it itself is no value."""
+
+    name: str
+    id: int
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayType:
+    """A kernel array where it lies: its elements can be had, it itself is no value."""
+
+    element: Type
+    length: int
+    element_size: int
+
+    def __str__(self) -> str:
+        return f"{self.element}[{self.length}]"
+
+
+@dataclass(frozen=True, slots=True)
 class OpaqueType:
-    """A kernel type whose values the language cannot hold (a struct by value, an array)."""
+    """A kernel type whose values the language cannot hold."""
 
     name: str
 
@@ -81,7 +136,21 @@ class OpaqueType:
         return self.name
 
 
-Type = IntType | StringType | InternedType | EnumType | StackType | PointerType | OpaqueType
+Type = (
+    IntType
+    | StringType
+    | InternedType
+    | EnumType
+    | StackType
+    | PointerType
+    | IpType
+    | MacType
+    | FlowType
+    | SymbolType
+    | StructType
+    | ArrayType
+    | OpaqueType
+)
 
 U8, U16, U32, U64 = IntType(8), IntType(16), IntType(32), IntType(64)
 S32, S64 = IntType(32, signed=True), IntType(64, signed=True)

@@ -8,6 +8,9 @@ from enum import Enum, IntEnum, StrEnum, auto
 from xcapscript.layout import Layout
 from xcapscript.source import Span
 
+ALL_BITS = (1 << 64) - 1
+SIGN_BIT = 1 << 63
+
 
 class HookKind(StrEnum):
     """The kinds of attach point, named as users write them."""
@@ -32,10 +35,12 @@ class EventKind(Enum):
     DUMP = auto()
     LINE = auto()
     STACK = auto()
+    HEX = auto()
     PRINT = auto()
     PRINTF = auto()
     PRINT_MAP = auto()
     CLEAR_MAP = auto()
+    ZERO_MAP = auto()
     EXIT = auto()
     LIMIT = auto()
 
@@ -45,7 +50,14 @@ class Aggregation(StrEnum):
 
     COUNT = "count"
     SUM = "sum"
+    MIN = "min"
+    MAX = "max"
+    AVG = "avg"
+    STATS = "stats"
     HIST = "hist"
+    LHIST = "lhist"
+    VALUE = "value"
+    """No aggregation: what was assigned last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +84,54 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
+class Buckets:
+    """Those of a linear histogram: 0 below `low`, then one for each `step` up to `high`, and one for the rest."""
+
+    low: int
+    high: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class MapSpec:
-    """One `@map`: per-CPU values of 8 bytes by key; a histogram's key ends in the bucket. Its C name is `symbol`."""
+    """One `@map`; its C name is `symbol`.
+
+    An aggregation has values per CPU: `value` alone, or `count` and `total`. That of min() and max() is kept so that
+    the largest is the result, and zero is none (`unfold`). A histogram's key ends in the bucket. A plain map has one
+    value a key, of the type of the field `value`.
+    """
 
     name: str
     symbol: str
     key: Layout
+    value: Layout
     aggregation: Aggregation
     signed: bool
     max_entries: int
     span: Span
+    buckets: Buckets | None = None
+    index: int = 0
+
+    @property
+    def per_cpu(self) -> bool:
+        return self.aggregation is not Aggregation.VALUE
+
+    @property
+    def fold(self) -> int:
+        """The bits that are turned in what min() and max() keep: 64 bits, without sign."""
+        return (SIGN_BIT if self.signed else 0) ^ (ALL_BITS if self.aggregation is Aggregation.MIN else 0)
+
+    def unfold(self, kept: int) -> int:
+        """The number that min() or max() has kept so."""
+        number = kept ^ self.fold
+        return number - (1 << 64) if self.signed and number & SIGN_BIT else number
 
 
 @dataclass(frozen=True, slots=True)
 class EventSpec:
     """One kind of record: which statement of which program sends it, and how its bytes are read.
 
-    `layout` is PACKET or begins as it does for DUMP, LINE and STACK, and begins as EVENT for the others.
+    `layout` is PACKET or begins as it does for DUMP, LINE, STACK and HEX, and begins as EVENT for the others.
     `has_reason` says that the hook knows why the packet was dropped; `reasons` names the values.
     """
 
@@ -115,9 +158,11 @@ class Counter(IntEnum):
     NO_PACKET = 1
     NO_LINK = 2
     NO_MATCH = 3
-    UNREAD = 4
-    MATCHED = 5
-    LOST = 6
+    NO_CONDITION = 4
+    UNREAD = 5
+    BAD_READS = 6
+    MATCHED = 7
+    LOST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +175,4 @@ class Unit:
     maps: tuple[MapSpec, ...]
     strings: tuple[str, ...]
     ring_pages: int
+    print_maps: bool = True

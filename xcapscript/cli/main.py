@@ -6,12 +6,15 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from xcapscript.cli.formatting import format_programs
 from xcapscript.cli.listing import list_hooks
-from xcapscript.cli.options import Options, parse_options
+from xcapscript.cli.options import Options, parse_options, usage
 from xcapscript.cli.run import require_privilege, run
+from xcapscript.cli.scripthelp import script_help
 from xcapscript.cli.stages import stage_text
 from xcapscript.codegen.generate import LARGEST_SNAPLEN
 from xcapscript.codegen.generate import Options as CodeOptions
@@ -39,15 +42,25 @@ def main() -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, _nowhere(number))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    unfailing = io.BufferedWriter(_Unfailing(2, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(unfailing, sys.stderr.encoding, "backslashreplace", line_buffering=True)
     status = run_command(sys.argv[1:], sys.stderr)
     try:
         sys.stdout.flush()
     except OSError as error:
         status = _output_failed(error, status)
     sys.exit(status)
+
+
+class _Unfailing(io.FileIO):
+    """Standard error. When it cannot be written, nobody can be told, and what is captured matters more."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return super().write(data) or 0
+        return memoryview(data).nbytes
 
 
 def _nowhere(number: int) -> TextIO:
@@ -109,6 +122,10 @@ def _complain(message: str, advice: str | None, log: str | None, errors: TextIO)
 
 
 def _do(options: Options, errors: TextIO) -> int:
+    if options.help:
+        return _print(script_help(_read(options.files[0])) if options.files else usage().rstrip())
+    if options.fmt:
+        return _format(options, errors)
     kernel = LiveKernel()
     if options.list is not None:
         return _list(options.list, kernel, errors, verbose=options.verbose)
@@ -132,6 +149,13 @@ def _list(pattern: str, kernel: Kernel, errors: TextIO, *, verbose: bool) -> int
     if not list_hooks(pattern, kernel, default_library(), text, errors, verbose=verbose):
         raise UsageError(f"no hook matches '{pattern}'")
     return _print(text.getvalue().rstrip("\n"))
+
+
+def _format(options: Options, errors: TextIO) -> int:
+    text = io.StringIO()
+    one_liner = _source(options) if options.program is not None else None
+    status = format_programs(one_liner, options.files, _read, text, errors, diff=options.diff)
+    return (_print(text.getvalue().removesuffix("\n")) if text.getvalue() else OK) or status
 
 
 def _print(text: str) -> int:
@@ -159,12 +183,12 @@ def _check(options: Options, kernel: Kernel, errors: TextIO) -> int:
 
 def _compile(source: Source, options: Options, kernel: Kernel) -> Compiled:
     settings = Settings(
-        Parameters(options.arguments),
+        Parameters(options.arguments, options.named),
         Rules(not options.no_names, _netmask(options.interface), _tell_progress),
         writes=options.write is not None,
         checking=options.check,
     )
-    snaplen = min(options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN)
+    snaplen = None if options.snaplen is None else min(options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN)
     code = CodeOptions(snaplen, options.count, options.interface)
     return compile_script(source, default_library(), kernel, settings, code)
 

@@ -23,7 +23,7 @@ from xcapscript.kernel.headers import header_tree
 from xcapscript.kernel.symbols import Symbols, strip_entry
 from xcapscript.runtime.compiler_process import CompilerProcess
 from xcapscript.session import Report, Session
-from xcapscript.sinks.outputs import Outputs
+from xcapscript.sinks.outputs import Destinations, Form, Outputs
 from xcapscript.sinks.values import Resolve
 from xcapscript.unit import EventKind, HookKind, Unit
 
@@ -71,8 +71,9 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
     loaded = process.load(unit, header_tree())
     process.close()
     stop = Stop(None)
+    # before our own handlers: a named pipe may have to be waited for, which Ctrl-C ends
+    outputs = Outputs(unit, _destinations(unit, options), _resolver())
     with _signals(stop):
-        outputs = Outputs(unit, options.write, options.snaplen or 0, _stdout(options), _resolver())
         session = Session(unit, loaded, outputs, options.count)
         try:
             probes = session.start()
@@ -100,9 +101,16 @@ def _resolver() -> Resolve:
     return lambda addresses, depth: list(strip_entry([symbols.resolve(a) for a in addresses]))[:depth]
 
 
-def _stdout(options: Options) -> TextIO:
-    """Where lines go: standard output, unless packets do."""
-    return sys.stderr if options.write == "-" else sys.stdout
+def _destinations(unit: Unit, options: Options) -> Destinations:
+    """Where all goes: lines to standard output, unless packets do or they have a file of their own."""
+    taken = "-" in (options.write, *(spec.path for spec in unit.events))
+    return Destinations(
+        stream=sys.stderr if taken else sys.stdout,
+        packets=options.write,
+        snaplen=options.snaplen or 0,
+        lines=None if options.output == "-" else options.output,
+        form=Form(options.format),
+    )
 
 
 @contextmanager

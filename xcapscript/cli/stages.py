@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
 
-from xcapscript.codegen.program import LINE_DIRECTIVE
+from xcapscript.codegen.stmt import LINE_DIRECTIVE
 from xcapscript.compiler import Compiled
-from xcapscript.ir import Filter, Instructions, Program
+from xcapscript.ir import Program
+from xcapscript.nodes import Filter, Instructions
 from xcapscript.pcap.cbpf import Instruction, disassemble
 from xcapscript.source import Span
 

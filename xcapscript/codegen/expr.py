@@ -1,20 +1,69 @@
-"""Values to C: the text of a number, and the filling of a struct's member with any value."""
+"""Values to C: the text of a number, the filling of a member with any value, and what must be done before."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import assert_never
 
+from xcapscript.builtins import LAYERS
 from xcapscript.codegen.emitter import Emitter
-from xcapscript.codegen.literals import c_int
+from xcapscript.codegen.literals import c_identifier, c_int
 from xcapscript.codegen.shell import argument
-from xcapscript.codegen.structs import ctype
-from xcapscript.ir import ArgumentValue, Binary, BuiltinValue, Expression, Number, Stack, Text
-from xcapscript.types import S64, StringType
-from xcapscript.unit import HookKind
+from xcapscript.codegen.structs import ctype, members
+from xcapscript.errors import CompilerBug
+from xcapscript.layout import Layout, lay_out, size_of
+from xcapscript.nodes import (
+    AddressConstant,
+    ArgumentValue,
+    Binary,
+    BuiltinValue,
+    CallC,
+    Compare,
+    CompareText,
+    Convert,
+    Expression,
+    FieldValue,
+    FlowValue,
+    Has,
+    HookArgument,
+    Inlined,
+    InNetwork,
+    Load,
+    Logic,
+    MapValue,
+    Matches,
+    Not,
+    Number,
+    PacketPointer,
+    Stack,
+    Statement,
+    Ternary,
+    Text,
+    Variable,
+)
+from xcapscript.types import (
+    U64,
+    EnumType,
+    FlowType,
+    InternedType,
+    IntType,
+    IpType,
+    PointerType,
+    StackType,
+    StringType,
+    SymbolType,
+    Type,
+)
+from xcapscript.unit import HookKind, MapSpec
 
 HELPERS = {"/": "xcap_div", "%": "xcap_mod", "<<": "xcap_shl", ">>": "xcap_shr"}
 SIGNED_HELPERS = frozenset({"/", "%", ">>"})
+WORD = 8
+ONES = b"\xff" * WORD
 
 
 @dataclass(slots=True)
@@ -28,32 +77,365 @@ class Strings:
         return self.found.setdefault(text, len(self.found))
 
 
-@dataclass(frozen=True, slots=True)
 class Values:
-    """Writes the values of one program; `hit`, `skb` and `ctx` are what its C calls them."""
+    """Writes the values of one program; `hit`, `skb`, `view`, `layers`, `counters` and `ctx` are what its C calls them.
 
-    kind: HookKind
-    strings: Strings
+    `scratch` is what else the program's own memory holds; `statements` writes the statements of an inlined function.
+    """
 
-    def number(self, value: Expression) -> str:
-        """A C expression, in parentheses or atomic, for a number or an interned string."""
+    def __init__(
+        self,
+        kind: HookKind,
+        strings: Strings,
+        maps: dict[str, MapSpec],
+        program: int,
+        filters: dict[str, tuple[str, str]],
+    ) -> None:
+        self._kind = kind
+        self._strings = strings
+        self._maps = maps
+        self._program = program
+        self._filters = filters
+        self._numbers = count()
+        self._skb: HookArgument | None = None
+        self._ends: list[str] = []
+        self._variables: dict[int, str] = {}
+        self.scratch: dict[str, Layout] = {}
+        self.write_statement: Callable[[Emitter, Statement], None] = _no_statements
+
+    def set_packet(self, skb: HookArgument | None) -> None:
+        """Which argument of the hook is its packet."""
+        self._skb = skb
+
+    def number(self, out: Emitter, value: Expression) -> str:
+        """A C expression, in parentheses or atomic, for a number; what must be done before goes to `out`."""
         match value:
             case Number(constant):
                 return c_int(constant)
             case Text(text):
-                return c_int(self.strings.index(text))
+                return c_int(self._strings.index(text))
             case BuiltinValue(builtin):
                 return f"{builtin.helper}(hit, skb)"
             case ArgumentValue(place, kind):
-                return argument(self.kind, place.place, ctype(kind))
+                text = argument(self._kind, place.place, ctype(kind))
+                return self._scalar(text) if isinstance(kind, PointerType) else text
+            case PacketPointer():
+                return self._packet()
+            case FieldValue(row):
+                return f"{row.helper}(&view, &layers)"
+            case Has(layer):
+                return f"((layers.has & {1 << LAYERS.index(layer)}) != 0)"
             case Binary(operator, left, right, kind):
-                return self._binary(operator, self.number(left), self.number(right), signed=kind == S64)
-            case Stack():
-                raise ValueError("a stack is not a number")
+                signed = isinstance(kind, IntType) and kind.signed
+                return self.binary(operator, self.number(out, left), self.number(out, right), signed=signed)
+            case Compare() | CompareText() | InNetwork() | Logic() | Not() | Matches():
+                return self._truth(out, value)
+            case Convert(operand, kind):
+                return self._converted(self.number(out, operand), kind)
+            case Load():
+                return self._load(out, value)
+            case Ternary(condition, yes, no, kind):
+                return self._choice(out, condition, yes, no, kind)
+            case MapValue(_, _, kind):
+                found = self._looked_up(out, value)
+                return self._kept(out, kind, f"{found} ? {found}->value : 0")
+            case Variable(number):
+                return self._variables[number]
+            case CallC(function, arguments, kind):
+                given = ", ".join(self.number(out, one) for one in arguments)
+                return f"(({ctype(kind)}){c_identifier(function)}({given}))"
+            case Inlined():
+                return self._inlined(out, value)
+            case Stack() | AddressConstant() | FlowValue():
+                raise CompilerBug(f"a {value.type} is not a number")
             case _:
                 assert_never(value)
 
-    def _binary(self, operator: str, left: str, right: str, *, signed: bool) -> str:
+    def store(self, out: Emitter, target: str, value: Expression, kind: Type | None = None) -> None:
+        """Write statements that fill `target`, a struct's member laid out for `kind`, else for the value's type."""
+        kind = kind or value.type
+        match kind:
+            case StackType():
+                # it zeroes what it does not fill, also when it fails
+                out.line(f"bpf_get_stack(ctx, {target}, sizeof({target}), 0);")
+            case StringType(size):
+                self._store_string(out, target, value, size)
+            case IpType() if isinstance(value, AddressConstant | FieldValue | Variable):
+                out.line(f"{target} = {self.address(out, value)};")
+            case IpType():
+                self._store_chosen(out, target, value, kind)
+            case FlowType():
+                self._store_flow(out, target, value)
+            case _:
+                out.line(f"{target} = {self.number(out, value)};")
+
+    def address(self, out: Emitter, value: Expression) -> str:
+        """A C expression for an IP address."""
+        match value:
+            case AddressConstant(constant):
+                return _ip(constant)
+            case FieldValue(row):
+                return f"{row.helper}(&view, &layers)"
+            case Variable(number):
+                return self._variables[number]
+            case _:
+                return self._temporary(out, value)
+
+    def declare(self, out: Emitter, variable: Variable) -> None:
+        """Make a variable, where its block begins or it is first set."""
+        if variable.number in self._variables:
+            return
+        if isinstance(variable.type, StringType | IpType | FlowType):
+            self._variables[variable.number] = self._room(variable.type)
+            return
+        name = f"v{variable.number}"
+        self._variables[variable.number] = name
+        out.line(f"{_word(variable.type)} {name} = 0;")
+
+    def assign(self, out: Emitter, variable: Variable, value: Expression) -> None:
+        """Give a variable that was made a value."""
+        self.store(out, self._variables[variable.number], value, variable.type)
+
+    def fill(self, out: Emitter, layout: Layout, target: str, values: dict[str, Expression]) -> None:
+        """Fill the members that have values, and the gaps with zeros. Numbers are computed before any is stored."""
+        numbers = {name: self.number(out, value) for name, value in values.items() if not isinstance(value.type, WIDE)}
+        for name, _, size in members(layout):
+            if name in numbers:
+                out.line(f"{target}->{name} = {numbers[name]};")
+            elif name in values:
+                self.store(out, f"{target}->{name}", values[name], layout.field(name).type)
+            elif name.startswith("gap_"):
+                out.line(f"__builtin_memset({target}->{name}, 0, {size});")
+
+    def key(self, out: Emitter, spec: MapSpec, values: tuple[Expression, ...]) -> str:
+        """The C name of a pointer to a filled key of a map."""
+        name = f"key_{next(self._numbers)}"
+        self.scratch[name] = spec.key
+        pointer = f"k{name[4:]}"
+        out.line(f"struct {spec.key.name} *{pointer} = &scratch->{name};")
+        if not spec.key.fields:
+            out.line(f"__builtin_memset({pointer}, 0, sizeof(*{pointer}));")
+        self.fill(out, spec.key, pointer, {f"k{number}": value for number, value in enumerate(values)})
+        return pointer
+
+    @property
+    def end(self) -> str:
+        """Where `return` goes."""
+        return self._ends[-1] if self._ends else "done"
+
+    @contextmanager
+    def _ending(self, out: Emitter) -> Iterator[None]:
+        """A label behind what is written meanwhile, for `return`."""
+        label = f"end_{next(self._numbers)}"
+        self._ends.append(label)
+        yield
+        self._ends.pop()
+        out.line(f"{label}: ;")
+
+    def _inlined(self, out: Emitter, value: Inlined) -> str:
+        if value.result is not None:
+            self.declare(out, value.result)
+            if isinstance(value.result.type, WIDE):
+                # it may end without a `return`; the last hit's result is still there
+                room = self._variables[value.result.number]
+                out.line(f"__builtin_memset(&{room}, 0, sizeof({room}));")
+        with out.block(), self._ending(out):
+            for statement in value.body:
+                self.write_statement(out, statement)
+        return self._variables[value.result.number] if value.result is not None else "0ULL"
+
+    def _packet(self) -> str:
+        if self._skb is None:
+            raise CompilerBug("a packet's address is wanted where there is none")
+        return self._scalar(argument(self._kind, self._skb.place, "u64"))
+
+    def _scalar(self, pointer: str) -> str:
+        """A pointer as a number: what the verifier takes for a pointer cannot be masked or shifted."""
+        return f"xcap_scalar(&{self._room(U64)}, {pointer})"
+
+    def _kept(self, out: Emitter, kind: Type, text: str) -> str:
+        """The name of a local that holds a number."""
+        name = f"t{next(self._numbers)}"
+        out.line(f"{_word(kind)} {name} = {text};")
+        return name
+
+    def _room(self, kind: Type) -> str:
+        """A place for a value in the program's own memory."""
+        name = f"w_{next(self._numbers)}"
+        self.scratch[name] = lay_out(f"xcap_{name}_{self._program}", [("v", kind)])
+        return f"scratch->{name}.v"
+
+    def room(self, layout: Layout) -> str:
+        """A place for a struct that is declared already."""
+        name = f"key_{next(self._numbers)}"
+        self.scratch[name] = layout
+        return f"scratch->{name}"
+
+    def _temporary(self, out: Emitter, value: Expression) -> str:
+        """A place with the value, which is no number."""
+        room = self._room(value.type)
+        self.store(out, room, value)
+        return room
+
+    def _load(self, out: Emitter, value: Load) -> str:
+        address = f"(u64){self.number(out, value.address)} + {value.offset}"
+        size = size_of(value.type)
+        if not value.bit_size and not value.bit_offset:
+            return self._kept(out, value.type, f"({ctype(value.type)})xcap_peek(counters, {address}, {size})")
+        # a bit-field may lie anywhere in what is as wide as its type, and a little behind
+        first = value.bit_offset // WORD
+        width = value.bit_size or WORD * size
+        bits = value.bit_offset % WORD
+        read = next(size for size in (1, 2, 4, 8) if size * WORD >= bits + width)
+        text = f"xcap_peek(counters, {address} + {first}, {read}) >> {bits} & {(1 << width) - 1:#x}ULL"
+        if isinstance(value.type, IntType) and value.type.signed:
+            text = f"(s64)(({text}) << {64 - width}) >> {64 - width}"
+        return self._kept(out, value.type, text)
+
+    def _looked_up(self, out: Emitter, value: MapValue) -> str:
+        """The name of a pointer to a map's value, which may be NULL."""
+        spec = self._maps[value.map]
+        key = self.key(out, spec, value.keys)
+        name = f"p{next(self._numbers)}"
+        out.line(f"struct {spec.value.name} *{name} = {spec.symbol}.lookup({key});")
+        return name
+
+    def _choice(self, out: Emitter, condition: Expression, yes: Expression, no: Expression, kind: Type) -> str:
+        name = self._kept(out, kind, "0")
+        with out.block(f"if ({self.number(out, condition)})"):
+            out.line(f"{name} = {self.number(out, yes)};")
+        with out.block("else"):
+            out.line(f"{name} = {self.number(out, no)};")
+        return name
+
+    def _truth(self, out: Emitter, value: Compare | CompareText | InNetwork | Logic | Not | Matches) -> str:
+        match value:
+            case Compare(operator, left, right):
+                return self._compare(out, operator, left, right)
+            case CompareText(string, text, prefix):
+                return self._compare_text(out, string, text, prefix=prefix)
+            case InNetwork(address, network, mask):
+                return f"xcap_in_network({self.address(out, address)}, {_ip(network)}, {_ip(mask)})"
+            case Not(operand):
+                return f"(!{self.number(out, operand)})"
+            case Logic(operator, left, right):
+                return self._logic(out, operator, left, right)
+            case Matches(expression, inner):
+                ethernet, raw = self._filters[expression.text]
+                if inner:
+                    view = f"inner_{next(self._numbers)}"
+                    out.line(f"struct xcap_view {view};")
+                    link = self._kept(out, value.type, f"xcap_enter(&view, hit->link, &{view})")
+                    return f"({link} && ({link} == 1 ? {ethernet}(&{view}) : {raw}(&{view})))"
+                return f"(hit->link == 1 ? {ethernet}(&view) : {raw}(&view))"
+            case _:
+                assert_never(value)
+
+    def _logic(self, out: Emitter, operator: str, left: Expression, right: Expression) -> str:
+        first = self.number(out, left)
+        beside = Emitter()
+        second = self.number(beside, right)
+        if not beside.text():
+            return f"({first} {operator} {second})"
+        # what the second needs is done only if the first has not decided
+        name = f"t{next(self._numbers)}"
+        out.line(f"u64 {name} = {first} != 0;")
+        with out.block(f"if ({'' if operator == '&&' else '!'}{name})"):
+            out.lines(beside.text())
+            out.line(f"{name} = {second} != 0;")
+        return name
+
+    def _compare(self, out: Emitter, operator: str, left: Expression, right: Expression) -> str:
+        if isinstance(left.type, IpType):
+            same = f"xcap_same_ip({self.address(out, left)}, {self.address(out, right)})"
+            return same if operator == "==" else f"(!{same})"
+        if isinstance(left.type, FlowType):
+            one, other = (self._temporary(out, side) for side in (left, right))
+            return f"(__builtin_memcmp(&{one}, &{other}, sizeof({one})) {operator} 0)"
+        signed = any(isinstance(side.type, IntType) and side.type.signed for side in (left, right))
+        kind = "s64" if signed else "u64"
+        return f"(({kind}){self.number(out, left)} {operator} ({kind}){self.number(out, right)})"
+
+    def _compare_text(self, out: Emitter, string: Expression, text: bytes, *, prefix: bool) -> str:
+        """Word by word: zeros follow a string in its room."""
+        room = self._temporary(out, string)
+        wanted = text if prefix else text + b"\0"
+        tests = []
+        for at in range(0, len(wanted), WORD):
+            piece = wanted[at : at + WORD]
+            found = f"*(xcap_chars *)({room} + {at})"
+            if len(piece) < WORD:
+                found = f"({found} & {_native(ONES[: len(piece)])})"
+            tests.append(f"{found} == {_native(piece)}")
+        return f"({' && '.join(tests)})" if tests else "1"
+
+    def _store_string(self, out: Emitter, target: str, value: Expression, size: int) -> None:
+        match value:
+            case BuiltinValue(builtin, StringType(own)) if own > size:
+                self._copy(out, target, self._temporary(out, value), own, size)
+            case BuiltinValue(builtin, StringType(own)):
+                if own < size:
+                    out.line(f"__builtin_memset({target}, 0, {size});")
+                out.line(f"{builtin.helper}(hit, skb, {target});")
+            case ArgumentValue(place, StringType(own)):
+                out.line(f"__builtin_memset({target}, 0, {size});")
+                source = f"(char *)ctx + {place.place:d}"
+                out.line(f"bpf_probe_read_kernel_str({target}, {min(own, size)}, {source});")
+            case Load(address, offset, _, _, StringType(own)):
+                at = f"(u64){self.number(out, address)} + {offset}"
+                if own < size:
+                    out.line(f"__builtin_memset({target}, 0, {size});")
+                out.line(f"xcap_peek_string(counters, {target}, {min(own, size)}, {at});")
+            case Variable(number, StringType(own)):
+                self._copy(out, target, self._variables[number], own, size)
+            case MapValue(_, _, StringType(own)):
+                found = self._looked_up(out, value)
+                out.line(f"__builtin_memset({target}, 0, {size});")
+                with out.block(f"if ({found})"):
+                    out.line(f"__builtin_memcpy({target}, {found}->value, {min(own, size)});")
+            case Ternary() | Inlined():
+                self._store_chosen(out, target, value, StringType(size))
+            case _:
+                raise CompilerBug(f"there is no string to be had of {type(value).__name__}")
+
+    def _copy(self, out: Emitter, target: str, source: str, own: int, size: int) -> None:
+        if own < size:
+            out.line(f"__builtin_memset({target}, 0, {size});")
+        out.line(f"__builtin_memcpy({target}, {source}, {min(own, size)});")
+
+    def _store_flow(self, out: Emitter, target: str, value: Expression) -> None:
+        match value:
+            case FlowValue():
+                out.line(f"xcap_flow(&view, &layers, &{target});")
+            case Variable(number):
+                out.line(f"{target} = {self._variables[number]};")
+            case _:
+                self._store_chosen(out, target, value, value.type)
+
+    def _store_chosen(self, out: Emitter, target: str, value: Expression, kind: Type) -> None:
+        """What is no number, out of a choice, a function or a map."""
+        match value:
+            case Ternary(condition, yes, no):
+                with out.block(f"if ({self.number(out, condition)})"):
+                    self.store(out, target, yes, kind)
+                with out.block("else"):
+                    self.store(out, target, no, kind)
+            case Inlined(_, _, result) if result is not None:
+                self._inlined(out, value)
+                self.store(out, target, result, kind)
+            case MapValue():
+                found = self._looked_up(out, value)
+                out.line(f"__builtin_memset(&{target}, 0, sizeof({target}));")
+                with out.block(f"if ({found})"):
+                    out.line(f"{target} = {found}->value;")
+            case _:
+                raise CompilerBug(f"there is no {value.type} to be had of {type(value).__name__}")
+
+    def _converted(self, text: str, kind: Type) -> str:
+        return f"((u64){text})" if isinstance(kind, SymbolType) else f"(({ctype(kind)}){text})"
+
+    def binary(self, operator: str, left: str, right: str, *, signed: bool) -> str:
+        """Arithmetic in 64 bits; division by zero gives 0."""
         if operator in HELPERS:
             suffix = "s64" if signed and operator in SIGNED_HELPERS else "u64"
             return f"{HELPERS[operator]}_{suffix}({left}, {right})"
@@ -61,17 +443,26 @@ class Values:
         value = f"((u64){left} {operator} (u64){right})"
         return f"((s64){value})" if signed else value
 
-    def store(self, out: Emitter, target: str, value: Expression) -> None:
-        """Write statements that fill `target`, a struct's member laid out for the value's type."""
-        match value:
-            case Stack():
-                # it zeroes what it does not fill, also when it fails
-                out.line(f"bpf_get_stack(ctx, {target}, sizeof({target}), 0);")
-            case BuiltinValue(builtin) if isinstance(builtin.type, StringType):
-                out.line(f"{builtin.helper}(hit, skb, {target});")
-            case ArgumentValue(place, StringType(size)):
-                out.line(f"__builtin_memset({target}, 0, {size});")
-                source = f"(char *)ctx + {place.place:d}"
-                out.line(f"bpf_probe_read_kernel_str({target}, {size}, {source});")
-            case _:
-                out.line(f"{target} = {self.number(value)};")
+
+WIDE = (StringType, IpType, FlowType, StackType)
+"""Types whose values are no numbers in C."""
+
+
+def _no_statements(_out: Emitter, statement: Statement) -> None:
+    raise CompilerBug(f"{type(statement).__name__} has no place here")
+
+
+def _word(kind: Type) -> str:
+    """The C type of a local for a number."""
+    return ctype(kind) if isinstance(kind, IntType | EnumType | InternedType) else "u64"
+
+
+def _native(data: bytes) -> str:
+    """Bytes in memory as a word, zeros behind them."""
+    return c_int(int.from_bytes(data.ljust(WORD, b"\0"), sys.byteorder))
+
+
+def _ip(value: int) -> str:
+    """An address constant: its bytes lie in network order."""
+    data = value.to_bytes(2 * WORD, "big")
+    return f"((struct xcap_ip){{{{{_native(data[:WORD])}, {_native(data[WORD:])}}}}})"

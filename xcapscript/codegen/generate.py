@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from mmap import PAGESIZE
 from typing import Any
 
+from xcapscript.builtins import Needs
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.expr import Strings, Values
 from xcapscript.codegen.filter import MAX_WINDOW, UnsupportedFilter, filter_function, window_size
-from xcapscript.codegen.literals import c_comment
-from xcapscript.codegen.program import NEVER, scratch_text, write_body
+from xcapscript.codegen.literals import c_comment, c_string
+from xcapscript.codegen.maps import key_layout, value_layout
+from xcapscript.codegen.program import NEVER, filters_of, has_inner, scratch_text, write_body
 from xcapscript.codegen.shell import function_text
-from xcapscript.codegen.stmt import LINE_BYTES, Context, key_layout
+from xcapscript.codegen.stmt import LINE_BYTES, LINE_DIRECTIVE, Context, is_shown, write_statements
 from xcapscript.codegen.structs import struct_text
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
-from xcapscript.ir import Dump, Filter, Instructions, Map, Probe, Program
-from xcapscript.layout import EVENT, PACKET, Layout
+from xcapscript.ir import CText, Map, Probe, Program, ScriptOptions
+from xcapscript.layout import EVENT, FLOW, PACKET, Layout
+from xcapscript.nodes import Dump, Filter, Hex, Instructions, walk
 from xcapscript.pcap.cbpf import Instruction
 from xcapscript.source import Span
 from xcapscript.types import EnumType
@@ -29,6 +33,8 @@ LARGEST_SNAPLEN = 16384
 
 DEFAULT_RING_PAGES = 8192
 DEFAULT_MAX_KEYS = 10240
+LAYERS_WINDOW = 128
+"""Holds the headers of nearly all packets: Ethernet, two VLAN tags, IP with options, TCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,7 @@ class Options:
     Bytes kept of a packet, how many may be sent, and the name of the only interface that counts.
     """
 
-    snaplen: int = LARGEST_SNAPLEN
+    snaplen: int | None = None
     limit: int | None = None
     interface: str | None = None
     ring_pages: int = DEFAULT_RING_PAGES
@@ -59,26 +65,27 @@ class _Generator:
 
     def add(self, number: int, probe: Probe, maps: dict[str, MapSpec]) -> None:
         """Write one probe's function and what it needs."""
-        for expression in (probe.filter, *probe.inner):
-            if expression is not None:
-                self._add_filter(expression)
+        for expression in filters_of(probe):
+            self._add_filter(expression)
         kind = probe.hook.attachment.kind
-        dumps = any(isinstance(statement, Dump) for statement in probe.body)
+        dumps = any(isinstance(statement, Dump | Hex) for statement in walk(probe.body))
+        values = Values(kind, self.strings, maps, number, self.filters)
         context = Context(
-            Values(kind, self.strings),
+            values,
             maps,
-            min(self.options.snaplen, LARGEST_SNAPLEN) if dumps else LINE_BYTES,
+            min(self.options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN) if dumps else LINE_BYTES,
             number,
             partial(self._declare, probe),
-            {},
             self.options.interface,
+            lazy=not any(map(is_shown, probe.body)),
         )
+        values.write_statement = lambda out, statement: write_statements(out, context, (statement,))
         out = Emitter(1)
         write_body(out, probe, context, self.filters, limited=self.options.limit is not None)
         function = f"xcap_probe_{number}"
         title = f"{probe.hook.name} in {probe.span.source.name}, line {probe.span.line}"
         self.functions.append(function_text(kind, title, function, out.text()))
-        self.structs += [layout for name, layout in context.scratch.items() if not name.startswith("key_")]
+        self.structs += [layout for name, layout in values.scratch.items() if not name.startswith("key_")]
         self.scratches.append(scratch_text(context))
         self.programs.append(UnitProgram(function, probe.hook.attachment, probe.hook.name, probe.span))
 
@@ -126,15 +133,18 @@ def _filter_text(name: str, instructions: Instructions, expression: Filter) -> s
 
 def generate(program: Program, options: Options) -> Unit:
     """The unit of a program; ScriptError for what has no translation."""
+    options = _chosen(options, program.options)
     maps = {m.name: _map_spec(index, m, options) for index, m in enumerate(program.maps)}
     generator = _Generator(options)
     for number, probe in enumerate(program.probes):
         generator.add(number, probe, maps)
     pieces = [
         f"/* SPDX-License-Identifier: GPL-2.0-only */\n#define XCAP_WINDOW {_window(program)}",
-        *_structs([EVENT, PACKET]),
-        "#include <xcap/packet.h>\n#include <xcap/values.h>\n#include <xcap/tunnel.h>",
-        *_structs([*(spec.key for spec in maps.values()), *generator.structs]),
+        "#include <xcap/address.h>",
+        *_structs([EVENT, PACKET, FLOW]),
+        "#include <xcap/packet.h>\n#include <xcap/values.h>\n#include <xcap/tunnel.h>\n#include <xcap/layers.h>",
+        *map(_c_text, program.c_texts),
+        *_structs([*(layout for spec in maps.values() for layout in (spec.key, spec.value)), *generator.structs]),
         _map_texts(maps.values(), len(generator.programs), options),
         *generator.scratches,
         f"XCAP_INLINE int {NEVER}(const struct xcap_view *view)\n{{\n\treturn 0;\n}}",
@@ -143,15 +153,39 @@ def generate(program: Program, options: Options) -> Unit:
     ]
     text = "\n\n".join(pieces) + "\n"
     events, programs = tuple(generator.events), tuple(generator.programs)
-    return Unit(text, programs, events, tuple(maps.values()), tuple(generator.strings.found), options.ring_pages)
+    strings = tuple(generator.strings.found)
+    return Unit(
+        text, programs, events, tuple(maps.values()), strings, options.ring_pages, print_maps=program.options.print_maps
+    )
+
+
+def _chosen(options: Options, script: ScriptOptions) -> Options:
+    """What the command line does not say, the script may."""
+    return replace(
+        options,
+        snaplen=options.snaplen if options.snaplen is not None else script.snaplen or LARGEST_SNAPLEN,
+        ring_pages=_ring_pages(script.buffer_size) if script.buffer_size else options.ring_pages,
+        max_keys=script.max_keys or options.max_keys,
+    )
+
+
+def _ring_pages(size: int) -> int:
+    """A ring has a power of two of pages."""
+    return 1 << max(0, -(-size // PAGESIZE) - 1).bit_length()
+
+
+def _c_text(text: CText) -> str:
+    """C of the script's own, at its own lines."""
+    return f"{LINE_DIRECTIVE}{text.span.line} {c_string(text.span.source.name)}\n{text.text}"
 
 
 def _window(program: Program) -> int:
-    """How many bytes of a packet are read at once: what the filters need; of tunnels, whose headers vary, most."""
-    if any(probe.inner for probe in program.probes):
+    """How many bytes of a packet are read at once: what is asked for; of tunnels, whose headers vary, most."""
+    if any(map(has_inner, program.probes)):
         return MAX_WINDOW
-    filters = [probe.filter for probe in program.probes if probe.filter is not None]
-    return window_size(code for one in filters for code in (one.ethernet, one.raw) if code is not None)
+    filters = [one for probe in program.probes for one in filters_of(probe)]
+    needed = window_size(code for one in filters for code in (one.ethernet, one.raw) if code is not None)
+    return max(needed, LAYERS_WINDOW) if any(probe.needs >= Needs.LAYERS for probe in program.probes) else needed
 
 
 def _structs(layouts: Iterable[Layout]) -> list[str]:
@@ -159,9 +193,18 @@ def _structs(layouts: Iterable[Layout]) -> list[str]:
 
 
 def _map_spec(index: int, declared: Map, options: Options) -> MapSpec:
-    key = key_layout(f"xcap_key_{index}", declared.keys, declared.aggregation)
-    symbol = f"xcap_map_{index}"
-    return MapSpec(declared.name, symbol, key, declared.aggregation, declared.signed, options.max_keys, declared.span)
+    return MapSpec(
+        declared.name,
+        f"xcap_map_{index}",
+        key_layout(f"xcap_key_{index}", declared.keys, declared.aggregation),
+        value_layout(f"xcap_value_{index}", declared.aggregation, declared.value, signed=declared.signed),
+        declared.aggregation,
+        declared.signed,
+        options.max_keys,
+        declared.span,
+        declared.buckets,
+        index,
+    )
 
 
 def _map_texts(maps: Iterable[MapSpec], programs: int, options: Options) -> str:
@@ -172,7 +215,8 @@ def _map_texts(maps: Iterable[MapSpec], programs: int, options: Options) -> str:
         f"BPF_PERCPU_ARRAY(xcap_counts, struct xcap_counters, {programs});",
         f"BPF_PERCPU_ARRAY(xcap_map_full, u64, {max(1, len(maps))});",
     ]
-    lines += [
-        f'BPF_TABLE("percpu_hash", struct {spec.key.name}, u64, {spec.symbol}, {spec.max_entries});' for spec in maps
-    ]
+    for spec in maps:
+        kind = "percpu_hash" if spec.per_cpu else "hash"
+        types = f"struct {spec.key.name}, struct {spec.value.name}"
+        lines.append(f'BPF_TABLE("{kind}", {types}, {spec.symbol}, {spec.max_entries});')
     return "\n".join(lines)

@@ -6,11 +6,13 @@ import struct
 
 from xcapscript.builtins import Needs
 from xcapscript.codegen.emitter import Emitter
-from xcapscript.codegen.literals import c_int, c_string
+from xcapscript.codegen.literals import c_int
 from xcapscript.codegen.shell import argument
-from xcapscript.codegen.stmt import LINE_BYTES, Context, write_statement
-from xcapscript.ir import Dump, Line, Print, Printf, PrintStack, Probe, Statement
+from xcapscript.codegen.stmt import LINE_BYTES, Context, is_shown, write_statements
+from xcapscript.ir import Probe
 from xcapscript.layout import EVENT
+from xcapscript.needs import needs_of
+from xcapscript.nodes import Dump, Expression, Filter, Hex, Line, Matches, PrintStack, walk
 from xcapscript.pcap.cbpf import Ancillary, Instruction, ancillary_loads
 from xcapscript.types import IFNAME
 from xcapscript.unit import EventKind, HookKind, LinkType
@@ -18,39 +20,61 @@ from xcapscript.unit import EventKind, HookKind, LinkType
 NEVER = "xcap_never"
 """The function of an expression that no packet of a link type matches."""
 
-LINE_DIRECTIVE = "#line "
-
 TIMERS = frozenset({HookKind.INTERVAL, HookKind.BEGIN, HookKind.END})
 UNGATED = frozenset({HookKind.BEGIN, HookKind.END})
 """Run by user space before the gate opens and after it is closed."""
+
+DESCRIBED = (Dump, Line, Hex, PrintStack)
+"""Statements whose records say where the packet was seen."""
 
 
 def write_body(
     out: Emitter, probe: Probe, context: Context, filters: dict[str, tuple[str, str]], *, limited: bool
 ) -> None:
     """Write the body of a probe's function; `filters` has the C names of an expression's two functions."""
-    limited = limited and probe.hook.attachment.kind not in TIMERS and any(map(_is_shown, probe.body))
+    limited = limited and probe.hook.attachment.kind not in TIMERS and any(map(is_shown, walk(probe.body)))
+    context.values.set_packet(probe.hook.skb)
     _write_entry(out, probe, context)
+    early = [one for one in probe.conditions if _needs(one) < Needs.PACKET]
+    for condition in early:
+        _write_condition(out, context, condition)
     if probe.needs >= Needs.PACKET:
-        _write_packet(out, probe, filters)
+        _write_packet(out, probe)
+        for condition in probe.conditions:
+            if condition not in early:
+                _write_condition(out, context, condition)
+        _write_filters(out, probe, filters)
     out.line("counters->matched++;")
     if limited:
-        out.line("s64 ticket = __sync_fetch_and_add(&control->remaining, -1LL);")
-        with out.block("if (ticket <= 0)"):
-            out.line("return 0;")
-    if any(isinstance(s, Dump | Line | PrintStack) for s in probe.body):
+        _write_ticket(out, context)
+    if any(isinstance(statement, DESCRIBED) for statement in walk(probe.body)):
         reason = probe.hook.reason
         value = argument(probe.hook.attachment.kind, reason.place, "u32") if reason else "0"
         out.line(f"xcap_describe(hit, skb, {value});")
-    for statement in probe.body:
-        _write_at_its_line(out, context, statement)
+    write_statements(out, context, probe.body)
+    out.line(f"{context.values.end}: ;")
     if limited:
         _write_limit(out, probe, context)
 
 
-def _is_shown(statement: Statement) -> bool:
-    """Whether a statement makes output that a limit counts."""
-    return isinstance(statement, Dump | Line | PrintStack | Print | Printf)
+def _needs(condition: Expression) -> Needs:
+    return max(needs_of(node) for node in walk([condition]))
+
+
+def _write_condition(out: Emitter, context: Context, condition: Expression) -> None:
+    with out.block(), out.block(f"if (!{context.values.number(out, condition)})"):
+        out.line("counters->no_condition++;")
+        out.line("return 0;")
+
+
+def _write_ticket(out: Emitter, context: Context) -> None:
+    """Under a limit a hit that shows something needs a ticket; all of it is done only with one."""
+    if context.lazy:
+        out.line("s64 ticket = 0;")
+        return
+    out.line("s64 ticket = __sync_fetch_and_add(&control->remaining, -1LL);")
+    with out.block("if (ticket <= 0)"):
+        out.line("return 0;")
 
 
 def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
@@ -91,14 +115,18 @@ def _write_interface(out: Emitter, name: str) -> None:
         out.line("return 0;")
 
 
-def _write_packet(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]]) -> None:
+def _write_packet(out: Emitter, probe: Probe) -> None:
     with out.block("if (!xcap_find_packet(hit, skb, typed, &dynptr, scratch->bytes))"):
         out.line("counters->no_packet++;")
         out.line("return 0;")
-    if probe.filter is None and not probe.inner:
-        return
     flags = f"{probe.hook.outgoing:d}, {_asks_interface(probe):d}"
     out.line(f"struct xcap_view view = xcap_view_of(hit, skb, typed, &dynptr, scratch->bytes, {flags});")
+    if probe.needs >= Needs.LAYERS:
+        out.line("struct xcap_layers layers;")
+        out.line("xcap_find_layers(&view, hit->link, &layers);")
+
+
+def _write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]]) -> None:
     if probe.filter is not None:
         ethernet, raw = filters[probe.filter.text]
         if raw == NEVER:
@@ -107,7 +135,7 @@ def _write_packet(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]
                 out.line("return 0;")
         _write_filter(out, "hit->link", "view", (ethernet, ethernet if raw == NEVER else raw))
     for expression in probe.inner:
-        with out.block(""):
+        with out.block():
             out.line("struct xcap_view inner;")
             out.line("u32 link = xcap_enter(&view, hit->link, &inner);")
             with out.block("if (!link)"):
@@ -116,9 +144,21 @@ def _write_packet(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]
             _write_filter(out, "link", "inner", filters[expression.text])
 
 
+def filters_of(probe: Probe) -> list[Filter]:
+    """All tcpdump expressions of a probe."""
+    within = [node.filter for node in walk((*probe.conditions, *probe.body)) if isinstance(node, Matches)]
+    return [*([probe.filter] if probe.filter is not None else []), *probe.inner, *within]
+
+
+def has_inner(probe: Probe) -> bool:
+    """Whether it looks into tunnels."""
+    within = walk(probe.conditions)
+    return bool(probe.inner) or any(isinstance(node, Matches) and node.inner for node in within)
+
+
 def _asks_interface(probe: Probe) -> bool:
     """Whether a filter of the probe has `ifindex` in it."""
-    codes = [code for f in (probe.filter, *probe.inner) if f is not None for code in (f.ethernet, f.raw) if code]
+    codes = [code for f in filters_of(probe) for code in (f.ethernet, f.raw) if code]
     return any(Ancillary.IFINDEX in ancillary_loads([Instruction(*one) for one in code]) for code in codes)
 
 
@@ -138,7 +178,7 @@ def _write_filter(out: Emitter, link: str, view: str, functions: tuple[str, str]
 def _write_limit(out: Emitter, probe: Probe, context: Context) -> None:
     """Give the ticket back when its packet was lost; the last ticket closes the gate and says so."""
     spec = context.declare(EventKind.LIMIT, EVENT, probe.span)
-    with out.block("if (lost)"):
+    with out.block("if (ticket && lost)"):
         out.line("__sync_fetch_and_add(&control->remaining, 1LL);")
     with out.block("else if (ticket == 1)"):
         out.line("control->live = 0;")
@@ -148,22 +188,13 @@ def _write_limit(out: Emitter, probe: Probe, context: Context) -> None:
         out.line("xcap_events.ringbuf_output(&record, sizeof(record), BPF_RB_NO_WAKEUP);")
 
 
-def _write_at_its_line(out: Emitter, context: Context, statement: Statement) -> None:
-    """Every line of a statement's C is the statement's own, for whoever complains of it."""
-    lines = Emitter(1)
-    write_statement(lines, context, statement)
-    for line in lines.text().splitlines():
-        out.directive(f"{LINE_DIRECTIVE}{statement.span.line} {c_string(statement.span.source.name)}")
-        out.directive(line)
-
-
 def scratch_text(context: Context) -> str:
     """The struct of a program's own per-CPU memory, and its map."""
     number = context.program
     # XCAP_FRONT more than what is sent: xcap_read_packet() reads in two parts
     size = max(context.snaplen, LINE_BYTES) + 256
     lines = [f"struct xcap_scratch_{number} {{", "\tstruct xcap_hit hit;", f"\tu8 bytes[{size}];"]
-    for name, layout in context.scratch.items():
+    for name, layout in context.values.scratch.items():
         lines.append(f"\tstruct {layout.name} {name};")
         if name.startswith("stack_"):
             lines.append(f"\tu8 {name}_bytes[{LINE_BYTES}];")

@@ -8,23 +8,34 @@ from typing import assert_never
 
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.expr import Values
-from xcapscript.codegen.structs import members
-from xcapscript.ir import (
+from xcapscript.codegen.literals import c_string
+from xcapscript.codegen.maps import write_map_statement
+from xcapscript.layout import EVENT, PACKET, Layout, lay_out
+from xcapscript.nodes import (
     ClearMap,
+    DeleteKey,
     Dump,
+    Evaluate,
     Exit,
     Expression,
+    Hex,
+    If,
     Line,
     Print,
     Printf,
     PrintMap,
     PrintStack,
+    Return,
+    SetKey,
+    SetVariable,
     Statement,
     Update,
+    ZeroMap,
 )
-from xcapscript.layout import EVENT, PACKET, Layout, lay_out
-from xcapscript.types import U32, Type
-from xcapscript.unit import Aggregation, EventKind, EventSpec, MapSpec
+from xcapscript.types import Type
+from xcapscript.unit import EventKind, EventSpec, MapSpec
+
+LINE_DIRECTIVE = "#line "
 
 LINE_BYTES = 256
 """Bytes of a packet that go with its printed line."""
@@ -34,8 +45,8 @@ LINE_BYTES = 256
 class Context:
     """What the statements of a program share.
 
-    `declare` makes the spec of one more kind of record; `scratch` is what else the program's own memory holds;
-    `interface` is the only one that counts.
+    `declare` makes the spec of one more kind of record; `interface` is the only one that counts; `lazy`: only what is
+    shown takes a ticket under a limit, since not every hit shows something.
     """
 
     values: Values
@@ -43,17 +54,42 @@ class Context:
     snaplen: int
     program: int
     declare: Callable[..., EventSpec]
-    scratch: dict[str, Layout]
     interface: str | None
+    lazy: bool = False
 
 
-def write_statement(out: Emitter, context: Context, statement: Statement) -> None:
-    """Write the C of one statement."""
+def write_statements(out: Emitter, context: Context, statements: tuple[Statement, ...]) -> None:
+    """Write the C of some statements: every line of a statement's C is the statement's own, for whoever complains."""
+    for statement in statements:
+        if isinstance(statement, SetVariable) and statement.first:
+            context.values.declare(out, statement.variable)
+        lines = Emitter(1)
+        with lines.block():
+            _write(lines, context, statement)
+        for line in lines.text().splitlines():
+            if not line.startswith(LINE_DIRECTIVE):
+                out.directive(f"{LINE_DIRECTIVE}{statement.span.line} {c_string(statement.span.source.name)}")
+            out.directive(line)
+
+
+def is_shown(statement: Statement | Expression) -> bool:
+    """Whether a statement makes output that a limit counts."""
+    return isinstance(statement, Dump | Line | Hex | PrintStack | Print | Printf)
+
+
+def _write(out: Emitter, context: Context, statement: Statement) -> None:
+    if is_shown(statement) and context.lazy:
+        with out.block("if (!ticket)"):
+            out.line("ticket = __sync_fetch_and_add(&control->remaining, -1LL);")
+            with out.block("if (ticket <= 0)"):
+                out.line("return 0;")
     match statement:
         case Dump():
             _dump(out, context, statement)
         case Line():
-            _line(out, context, statement)
+            _line(out, context, statement, EventKind.LINE, LINE_BYTES)
+        case Hex():
+            _line(out, context, statement, EventKind.HEX, context.snaplen)
         case PrintStack():
             _print_stack(out, context, statement)
         case Print(values):
@@ -64,30 +100,46 @@ def write_statement(out: Emitter, context: Context, statement: Statement) -> Non
             _signal(out, context.declare(EventKind.PRINT_MAP, EVENT, statement.span, map=name, top=top))
         case ClearMap(name):
             _signal(out, context.declare(EventKind.CLEAR_MAP, EVENT, statement.span, map=name))
+        case ZeroMap(name):
+            _signal(out, context.declare(EventKind.ZERO_MAP, EVENT, statement.span, map=name))
         case Exit(status):
             spec = context.declare(EventKind.EXIT, EVENT, statement.span, status=status)
             out.line("control->live = 0;")
             out.line("control->exited = 1;")
             _signal(out, spec)
             out.line("return 0;")
-        case Update():
-            _update(out, context, statement)
+        case Update() | SetKey() | DeleteKey():
+            write_map_statement(out, context.values, context.maps, statement)
+        case SetVariable(variable, value):
+            context.values.assign(out, variable, value)
+        case If():
+            _if(out, context, statement)
+        case Return():
+            out.line(f"goto {context.values.end};")
+        case Evaluate(value):
+            out.line(f"(void){context.values.number(out, value)};")
         case _:
             assert_never(statement)
 
 
+def _if(out: Emitter, context: Context, statement: If) -> None:
+    with out.block(f"if ({context.values.number(out, statement.condition)})"):
+        write_statements(out, context, statement.then)
+    if statement.otherwise:
+        with out.block("else"):
+            write_statements(out, context, statement.otherwise)
+
+
 def _dump(out: Emitter, context: Context, statement: Dump) -> None:
     spec = context.declare(EventKind.DUMP, PACKET, statement.span, path=statement.path)
-    with out.block(""):
-        _read_bytes(out, context.snaplen)
-        _send_packet(out, spec)
+    _read_bytes(out, min(context.snaplen, statement.snaplen or context.snaplen))
+    _send_packet(out, spec)
 
 
-def _line(out: Emitter, context: Context, statement: Line) -> None:
-    spec = context.declare(EventKind.LINE, PACKET, statement.span)
-    with out.block(""):
-        _read_bytes(out, LINE_BYTES)
-        _send_packet(out, spec)
+def _line(out: Emitter, context: Context, statement: Line | Hex, kind: EventKind, limit: int) -> None:
+    spec = context.declare(kind, PACKET, statement.span)
+    _read_bytes(out, limit)
+    _send_packet(out, spec)
 
 
 def _read_bytes(out: Emitter, limit: int) -> None:
@@ -116,16 +168,15 @@ def _print_stack(out: Emitter, context: Context, statement: PrintStack) -> None:
     extra = ("stack", statement.stack.type)
     layout = lay_out(f"xcap_stack_{context.program}", [*((f.name, f.type) for f in PACKET.fields), extra])
     spec = context.declare(EventKind.STACK, layout, statement.span)
-    context.scratch[f"stack_{spec.id}"] = Layout(f"xcap_event_{spec.id}", layout.fields, layout.size)
-    with out.block(""):
-        _read_bytes(out, LINE_BYTES)
-        out.line(f"struct xcap_event_{spec.id} *record = &scratch->stack_{spec.id};")
-        out.line("__builtin_memcpy(record, &hit->event, sizeof(hit->event));")
-        out.line(f"record->id = {spec.id};")
-        out.line("record->cap_len = cap;")
-        context.values.store(out, "record->stack", statement.stack)
-        out.line(f"bpf_probe_read_kernel(scratch->stack_{spec.id}_bytes, cap, scratch->bytes);")
-        _send(out, "record", "sizeof(*record) + cap")
+    context.values.scratch[f"stack_{spec.id}"] = Layout(f"xcap_event_{spec.id}", layout.fields, layout.size)
+    _read_bytes(out, LINE_BYTES)
+    out.line(f"struct xcap_event_{spec.id} *record = &scratch->stack_{spec.id};")
+    out.line("__builtin_memcpy(record, &hit->event, sizeof(hit->event));")
+    out.line(f"record->id = {spec.id};")
+    out.line("record->cap_len = cap;")
+    context.values.store(out, "record->stack", statement.stack)
+    out.line(f"bpf_probe_read_kernel(scratch->stack_{spec.id}_bytes, cap, scratch->bytes);")
+    _send(out, "record", "sizeof(*record) + cap")
 
 
 def _print(
@@ -137,28 +188,18 @@ def _print(
     layout = lay_out("xcap_values", [*header, *fields])
     spec = context.declare(kind, layout, statement.span, format=text)
     layout = Layout(f"xcap_event_{spec.id}", layout.fields, layout.size)
-    context.scratch[f"values_{spec.id}"] = layout
-    with out.block(""):
-        out.line(f"struct {layout.name} *record = &scratch->values_{spec.id};")
-        out.line(f"record->id = {spec.id};")
-        out.line("record->cpu = bpf_get_smp_processor_id();")
-        out.line("record->time = bpf_ktime_get_ns();")
-        _fill(out, context, layout, "record", dict(zip((name for name, _ in fields), values, strict=True)))
-        _send(out, "record", "sizeof(*record)")
-
-
-def _fill(out: Emitter, context: Context, layout: Layout, target: str, values: dict[str, Expression]) -> None:
-    """Fill the members that have values, and the gaps with zeros."""
-    for name, offset, size in members(layout):
-        if offset < 0:
-            out.line(f"__builtin_memset({target}->{name}, 0, {size});")
-        elif name in values:
-            context.values.store(out, f"{target}->{name}", values[name])
+    context.values.scratch[f"values_{spec.id}"] = layout
+    out.line(f"struct {layout.name} *record = &scratch->values_{spec.id};")
+    out.line(f"record->id = {spec.id};")
+    out.line("record->cpu = bpf_get_smp_processor_id();")
+    out.line("record->time = bpf_ktime_get_ns();")
+    context.values.fill(out, layout, "record", dict(zip((name for name, _ in fields), values, strict=True)))
+    _send(out, "record", "sizeof(*record)")
 
 
 def _signal(out: Emitter, spec: EventSpec) -> None:
     """Send a record that says only that the statement was reached."""
-    with out.block(""):
+    with out.block():
         out.line(f"struct xcap_event record = {{ .id = {spec.id}, .cpu = bpf_get_smp_processor_id() }};")
         out.line("record.time = bpf_ktime_get_ns();")
         _send(out, "&record", "sizeof(record)")
@@ -169,40 +210,3 @@ def _send(out: Emitter, record: str, size: str) -> None:
     with out.block(f"if (xcap_events.ringbuf_output({record}, {size}, BPF_RB_NO_WAKEUP))"):
         out.line("counters->lost++;")
         out.line("lost = 1;")
-
-
-def _update(out: Emitter, context: Context, statement: Update) -> None:
-    spec = context.maps[statement.map]
-    index = list(context.maps).index(statement.map)
-    context.scratch[f"key_{index}"] = spec.key
-    keys = {f"k{number}": key for number, key in enumerate(statement.keys)}
-    with out.block(""):
-        out.line(f"struct {spec.key.name} *key = &scratch->key_{index};")
-        out.line("u64 nothing = 0, *value;")
-        if not spec.key.fields:
-            out.line("__builtin_memset(key, 0, sizeof(*key));")
-        _fill(out, context, spec.key, "key", keys)
-        amount = "1ULL"
-        if statement.value is not None:
-            amount = f"(u64){context.values.number(statement.value)}"
-        if spec.aggregation is Aggregation.HIST:
-            kind, cast = ("s64", "s64") if spec.signed else ("u64", "u64")
-            out.line(f"key->bucket = xcap_bucket_{kind}(({cast}){amount});")
-            amount = "1ULL"
-        out.line(f"value = {spec.symbol}.lookup_or_try_init(key, &nothing);")
-        with out.block("if (value)"):
-            # atomic: a program of an interrupt may update the same key on this CPU
-            out.line(f"__sync_fetch_and_add(value, {amount});")
-        with out.block("else"):
-            out.line(f"u32 full = {index};")
-            out.line("u64 *missed = xcap_map_full.lookup(&full);")
-            out.line("if (missed)")
-            out.line("\t__sync_fetch_and_add(missed, 1);")
-
-
-def key_layout(name: str, keys: tuple[Type, ...], aggregation: Aggregation) -> Layout:
-    """The key of a map: k0, k1, ... and, of a histogram, the bucket. A map without keys has one key, zero."""
-    fields = [(f"k{index}", kind) for index, kind in enumerate(keys)]
-    if aggregation is Aggregation.HIST:
-        fields.append(("bucket", U32))
-    return lay_out(name, fields) if fields else Layout(name, (), 8)

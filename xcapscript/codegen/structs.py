@@ -8,13 +8,19 @@ from xcapscript.codegen.literals import c_identifier
 from xcapscript.layout import Layout, size_of
 from xcapscript.types import (
     STACK_SLACK,
+    ArrayType,
     EnumType,
+    FlowType,
     InternedType,
     IntType,
+    IpType,
+    MacType,
     OpaqueType,
     PointerType,
     StackType,
     StringType,
+    StructType,
+    SymbolType,
     Type,
 )
 
@@ -50,6 +56,10 @@ def _member(name: str, kind: Type) -> str:
             return f"char {c_identifier(name)}[{size}]"
         case StackType(depth):
             return f"u64 {c_identifier(name)}[{depth + STACK_SLACK}]"
+        case IpType():
+            return f"struct xcap_ip {c_identifier(name)}"
+        case FlowType():
+            return f"struct xcap_flow {c_identifier(name)}"
         case _:
             return f"{ctype(kind)} {c_identifier(name)}"
 
@@ -61,9 +71,9 @@ def ctype(kind: Type) -> str:
             return f"{'s' if signed else 'u'}{bits}"
         case EnumType() | InternedType():
             return "u32"
-        case PointerType():
+        case PointerType() | MacType() | SymbolType():
             return "u64"
-        case StringType() | StackType() | OpaqueType():
+        case StringType() | StackType() | IpType() | FlowType() | StructType() | ArrayType() | OpaqueType():
             raise ValueError(f"{kind} is not a number in C")
         case _:
             assert_never(kind)

@@ -16,9 +16,18 @@ from pathlib import Path
 from struct import Struct as Packing
 
 from xcapscript.errors import KernelError
-from xcapscript.kernel.facts import Argument, RawTracepoint
+from xcapscript.kernel.facts import Argument, Member, RawTracepoint, Struct
 from xcapscript.kernel.libbpf import PRINTF, check, check_pointer, libc, load
-from xcapscript.types import EnumType, IntType, OpaqueType, PointerType, Type
+from xcapscript.types import (
+    ArrayType,
+    EnumType,
+    IntType,
+    OpaqueType,
+    PointerType,
+    StringType,
+    StructType,
+    Type,
+)
 
 _HEADER = Packing("=III")  # struct btf_type: name_off, info, size or type
 _PAIR = Packing("=II")  # struct btf_param, struct btf_enum
@@ -58,29 +67,6 @@ class Kind(IntEnum):
 
 
 _MODIFIERS = {Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG}
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member of a struct: where it begins, in bits, and its width in bits when it is a bit-field, else 0."""
-
-    name: str
-    type: Type
-    bit_offset: int
-    bit_size: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Struct:
-    """A struct or union of `size` bytes; members of anonymous structs and unions within it stand among its own."""
-
-    name: str
-    size: int
-    members: tuple[Member, ...]
-
-    def member(self, name: str) -> Member | None:
-        """The member of that name."""
-        return next((member for member in self.members if member.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +138,13 @@ class Btf:
         for kind in (Kind.STRUCT, Kind.UNION):
             found = self._find(name, kind)
             if found is not None:
-                record = self._record(found)
-                return Struct(name, record.size, tuple(self._members(record, 0)))
+                return self.struct_of(StructType(f"{_KEYWORDS[kind]} {name}", found))
         return None
+
+    def struct_of(self, kind: StructType) -> Struct:
+        """The struct of a type that one of its users has."""
+        record = self._record(kind.id)
+        return Struct(kind.name, record.size, tuple(self._members(record, 0)))
 
     def c_text(self, wanted: Iterable[tuple[Kind, str]]) -> str:
         """C definitions of the wanted types and of all that they need, in order. Those not there are left out.
@@ -205,8 +195,9 @@ class Btf:
         return form.iter_unpack(ctypes.string_at(record.tail, record.length * form.size))
 
     def _type(self, type_id: int) -> Type:
-        record = self._record(type_id)
+        record, typedef = self._record(type_id), ""
         while record.kind in _MODIFIERS or record.kind == Kind.TYPEDEF:
+            typedef = record.name if record.kind == Kind.TYPEDEF else typedef
             type_id = record.target
             record = self._record(type_id)
         match record.kind:
@@ -219,8 +210,20 @@ class Btf:
                 return IntType(record.size * 8, signed=record.flag)
             case Kind.PTR:
                 return PointerType(self._spell(record.target))
+            case Kind.STRUCT | Kind.UNION:
+                return StructType(self._spell(type_id, typedef), type_id)
+            case Kind.ARRAY:
+                return self._array(record)
             case _:
                 return OpaqueType(self._spell(type_id))
+
+    def _array(self, record: _Record) -> Type:
+        """A string for characters, as long as its room."""
+        element, _, length = _ARRAY.unpack(ctypes.string_at(record.tail, _ARRAY.size))
+        if self._spell(element) == "char":
+            return StringType(length)
+        size = self._library.btf__resolve_size(self._handle, element)
+        return ArrayType(self._type(element), length, max(0, int(size)))
 
     def _is_signed(self, record: _Record) -> bool:
         (encoding,) = _ENCODING.unpack(ctypes.string_at(record.tail, _ENCODING.size))

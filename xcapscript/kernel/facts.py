@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from xcapscript.types import EnumType, Type
+from xcapscript.types import EnumType, StructType, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,29 @@ class Tracepoint:
     fields: tuple[TracepointField, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a struct: where it begins, in bits, and its width in bits when it is a bit-field, else 0."""
+
+    name: str
+    type: Type
+    bit_offset: int
+    bit_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    """A struct or union of `size` bytes; members of anonymous structs and unions within it stand among its own."""
+
+    name: str
+    size: int
+    members: tuple[Member, ...]
+
+    def member(self, name: str) -> Member | None:
+        """The member of that name."""
+        return next((member for member in self.members if member.name == name), None)
+
+
 class Kernel(Protocol):
     """The facts themselves. Names that are not there give None; what cannot be asked raises KernelError."""
 
@@ -65,3 +88,12 @@ class Kernel(Protocol):
 
     def enum(self, name: str) -> EnumType | None:
         """The kernel's `enum NAME`, with the members' names as the kernel spells them."""
+
+    def struct(self, name: str) -> Struct | None:
+        """The kernel's `struct NAME` or `union NAME`."""
+
+    def struct_of(self, kind: StructType) -> Struct | None:
+        """The struct of a type that the kernel gave."""
+
+    def network_namespace(self, name: str) -> int | None:
+        """The inode of the network namespace that `ip netns` calls so."""

@@ -12,11 +12,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xcapscript.kernel.facts import Argument, Kernel, RawTracepoint, Tracepoint, TracepointField
-from xcapscript.types import EnumType, IntType, OpaqueType, PointerType, StringType, Type
+from xcapscript.kernel.facts import Argument, Kernel, Member, RawTracepoint, Struct, Tracepoint, TracepointField
+from xcapscript.types import (
+    ArrayType,
+    EnumType,
+    IntType,
+    OpaqueType,
+    PointerType,
+    StringType,
+    StructType,
+    Type,
+)
 
 _INT = re.compile(r"(u?)int(8|16|32|64)")
 _STRING = re.compile(r"string\[(\d+)\]")
+_ARRAY = re.compile(r"(.+)\[(\d+)x(\d+)\]")
+"""An array: its elements, their number, and the bytes of each."""
 
 
 class FrozenKernel:
@@ -51,6 +62,23 @@ class FrozenKernel:
         members = self._facts["enums"].get(name)
         return EnumType(name, tuple((value, member) for value, member in members)) if members is not None else None
 
+    def struct(self, name: str) -> Struct | None:
+        for keyword in ("struct", "union"):
+            if found := self.struct_of(StructType(f"{keyword} {name}", 0)):
+                return found
+        return None
+
+    def struct_of(self, kind: StructType) -> Struct | None:
+        found = self._facts["structs"].get(kind.name)
+        if found is None:
+            return None
+        members = (Member(member, self._type(form), at, width) for member, form, at, width in found["members"])
+        return Struct(kind.name, found["size"], tuple(members))
+
+    def network_namespace(self, name: str) -> int | None:
+        found: int | None = self._facts["namespaces"].get(name)
+        return found
+
     @cached_property
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
@@ -66,17 +94,30 @@ class FrozenKernel:
         if text.startswith("enum "):
             name = text.removeprefix("enum ")
             return self.enum(name) or EnumType(name, ())
+        if array := _ARRAY.fullmatch(text):
+            return ArrayType(self._type(array[1]), int(array[2]), int(array[3]))
+        if text in self._facts["structs"]:
+            return StructType(text, 0)
         return OpaqueType(text)
 
 
-def freeze(kernel: Kernel, raw_tracepoints: Iterable[str], tracepoints: Iterable[str]) -> str:
-    """JSON that FrozenKernel reads: those hooks, and the enums that they use."""
+def freeze(kernel: Kernel, raw_tracepoints: Iterable[str], tracepoints: Iterable[str], structs: Iterable[str]) -> str:
+    """JSON that FrozenKernel reads: those hooks and structs, and the enums that they use."""
     enums: dict[str, EnumType] = {}
+    shapes: dict[str, dict[str, Any]] = {}
 
     def written(kind: Type) -> str:
         if isinstance(kind, EnumType):
             enums[kind.name] = kind
+        if isinstance(kind, StructType) and " " not in kind.name and (shape := kernel.struct_of(kind)):
+            add(shape)  # it has only a typedef's name
+        if isinstance(kind, ArrayType):
+            return f"{written(kind.element)}[{kind.length}x{kind.element_size}]"
         return str(kind)
+
+    def add(shape: Struct) -> None:
+        members = [[m.name, written(m.type), m.bit_offset, m.bit_size] for m in shape.members]
+        shapes[shape.name] = {"size": shape.size, "members": members}
 
     raw, records = {}, {}
     for name in raw_tracepoints:
@@ -86,10 +127,15 @@ def freeze(kernel: Kernel, raw_tracepoints: Iterable[str], tracepoints: Iterable
         if record := kernel.tracepoint(*name.split(":", 1)):
             fields = [[f.name, written(f.type), f.offset, int(f.dynamic)] for f in record.fields]
             records[name] = {"id": record.id, "fields": fields}
+    for name in structs:
+        if shape := kernel.struct(name):
+            add(shape)
     facts: dict[str, dict[str, Any]] = {
         "enums": {name: [list(member) for member in kind.members] for name, kind in sorted(enums.items())},
         "raw_tracepoints": raw,
         "tracepoints": records,
+        "structs": shapes,
+        "namespaces": {},
     }
     return _one_line_an_entry(facts)
 

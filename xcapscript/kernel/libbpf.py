@@ -101,6 +101,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "btf__free": (None, (_Btf,)),
     "btf__load_vmlinux_btf": (_Btf, ()),
     "btf__name_by_offset": (ctypes.c_char_p, (_Btf, ctypes.c_uint32)),
+    "btf__resolve_size": (ctypes.c_int64, (_Btf, ctypes.c_uint32)),
     "btf__parse": (_Btf, (ctypes.c_char_p, ctypes.c_void_p)),
     "btf__raw_data": (ctypes.c_void_p, (_Btf, ctypes.POINTER(ctypes.c_uint32))),
     "btf__type_by_id": (ctypes.c_void_p, (_Btf, ctypes.c_uint32)),

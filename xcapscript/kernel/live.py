@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 from xcapscript.errors import KernelError
 from xcapscript.kernel.btf import Btf
-from xcapscript.kernel.facts import RawTracepoint, Tracepoint
+from xcapscript.kernel.facts import RawTracepoint, Struct, Tracepoint
 from xcapscript.kernel.tracefs import Tracefs
-from xcapscript.types import EnumType
+from xcapscript.types import EnumType, StructType
+
+NAMESPACES = Path("/run/netns")
 
 
 class LiveKernel:
@@ -37,6 +40,21 @@ class LiveKernel:
 
     def enum(self, name: str) -> EnumType | None:
         return self.btf.enum(name)
+
+    def struct(self, name: str) -> Struct | None:
+        return self.btf.struct(name)
+
+    def struct_of(self, kind: StructType) -> Struct | None:
+        return self.btf.struct_of(kind)
+
+    def network_namespace(self, name: str) -> int | None:
+        """Of /run/netns, where ip-netns(8) keeps them."""
+        if "/" in name or name in (".", ".."):
+            return None
+        try:
+            return (NAMESPACES / name).stat().st_ino
+        except (OSError, ValueError):
+            return None
 
     def _enum_if_known(self, name: str) -> EnumType | None:
         # A tracepoint can be used without the names of its enums' members.

@@ -4,6 +4,7 @@ is away takes longer. What can last is done in a process of its own, which is en
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import re
@@ -24,6 +25,7 @@ NAME_SECONDS = 10.0
 half as long for a list of ports, and makes a program 50 times as large, which cannot be loaded."""
 
 REPORT_SECONDS = 2.0
+PR_SET_PDEATHSIG = 1
 
 Progress = Callable[[float], None]
 """Told now and then how many seconds have gone."""
@@ -90,13 +92,14 @@ def may_ask(text: str) -> bool:
 
 
 class _Child:
-    """A forked process that does one thing and tells its outcome."""
+    """A forked process that does one thing and tells its outcome; it ends when the one that forked it does."""
 
     def __init__(self, what: Callable[[], Outcome]) -> None:
         self._reader, writer = os.pipe()
+        parent = os.getpid()
         self._process = os.fork()
         if self._process == 0:
-            _answer(writer, what)
+            _answer(writer, what, parent)
         os.close(writer)
 
     def outcome(self, start: float, seconds: float, progress: Progress) -> Outcome:
@@ -127,11 +130,16 @@ class _Child:
         os.waitpid(self._process, 0)
 
 
-def _answer(writer: int, what: Callable[[], Outcome]) -> NoReturn:
+def _answer(writer: int, what: Callable[[], Outcome], parent: int) -> NoReturn:
     """The child's part. It leaves the parent's files alone, which would be flushed twice."""
     try:
-        outcome = what()
-        with os.fdopen(writer, "wb") as pipe:
-            pipe.write(pickle.dumps(outcome if isinstance(outcome, PcapError) else [tuple(one) for one in outcome]))
+        # libpcap is not interrupted by Python's own handlers while it is at work
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() == parent:
+            outcome = what()
+            with os.fdopen(writer, "wb") as pipe:
+                pipe.write(pickle.dumps(outcome if isinstance(outcome, PcapError) else [tuple(one) for one in outcome]))
     finally:
         os._exit(0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import mmap
 import struct
+from time import monotonic_ns
 
 LIVE = 0
 EXITED = 1
 REMAINING_OFFSET = 8
+STARTED_OFFSET = 16
 
 
 class Control:
@@ -16,6 +18,7 @@ class Control:
     def __init__(self, descriptor: int) -> None:
         self._map = mmap.mmap(descriptor, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._words = memoryview(self._map).cast("I")
+        struct.pack_into("=Q", self._map, STARTED_OFFSET, monotonic_ns())
 
     def limit(self, count: int) -> None:
         """How many hits may be sent."""

@@ -1,4 +1,4 @@
-"""Maps and counters, read from the kernel: per-CPU values are summed."""
+"""Maps and counters, read from the kernel: what the CPUs have is put together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import struct
 from dataclasses import dataclass
 
 from xcapscript.kernel import bpf
-from xcapscript.unit import Counter, MapSpec
+from xcapscript.layout import Value
+from xcapscript.unit import Aggregation, Counter, MapSpec
 
 VALUE_SIZE = 8
 
@@ -19,22 +20,44 @@ class Counts:
     no_packet: int
     no_link: int
     no_match: int
+    no_condition: int
     unread: int
+    bad_reads: int
     matched: int
     lost: int
 
 
-def read_map(descriptor: int, spec: MapSpec) -> dict[bytes, int]:
-    """The value of each key of a map, summed over the CPUs."""
-    form = f"={bpf.possible_cpus()}{'q' if spec.signed else 'Q'}"
-    found = bpf.items(descriptor, spec.key.size, bpf.per_cpu_size(VALUE_SIZE))
-    return {key: sum(struct.unpack(form, value)) for key, value in found}
+def read_map(descriptor: int, spec: MapSpec) -> dict[bytes, Value]:
+    """The value of each key of a map: of avg() and stats() the count and the total."""
+    if not spec.per_cpu:
+        found = bpf.items(descriptor, spec.key.size, spec.value.size)
+        return {key: spec.value.decode(value)[0] for key, value in found}
+    found = bpf.items(descriptor, spec.key.size, bpf.per_cpu_size(spec.value.size))
+    return {key: _together(spec, value) for key, value in found}
+
+
+def _together(spec: MapSpec, values: bytes) -> Value:
+    """One value of those of all CPUs."""
+    extreme = spec.aggregation in (Aggregation.MIN, Aggregation.MAX)
+    number = "q" if spec.signed and not extreme else "Q"
+    each = list(struct.iter_unpack(f"={'Q' * (len(spec.value.fields) - 1)}{number}", values))
+    if extreme:
+        return spec.unfold(max(kept for (kept,) in each))
+    sums = tuple(map(sum, zip(*each, strict=True)))
+    return sums[0] if len(sums) == 1 else sums
 
 
 def clear_map(descriptor: int, spec: MapSpec) -> None:
     """Remove every key."""
     for key in list(bpf.keys(descriptor, spec.key.size)):
         bpf.delete(descriptor, key)
+
+
+def zero_map(descriptor: int, spec: MapSpec) -> None:
+    """Set what every key has to zeros, on all CPUs."""
+    size = bpf.per_cpu_size(spec.value.size) if spec.per_cpu else spec.value.size
+    for key in list(bpf.keys(descriptor, spec.key.size)):
+        bpf.update(descriptor, key, bytes(size))
 
 
 def read_counts(descriptor: int, program: int) -> Counts:

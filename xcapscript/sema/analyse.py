@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from xcapscript.builtins import Needs
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
-from xcapscript.ir import ClearMap, Dump, Hook, Line, PrintMap, Probe, Program, Statement
+from xcapscript.ir import CText, Hook, Probe, Program
 from xcapscript.kernel.facts import Kernel
 from xcapscript.library import Library
-from xcapscript.sema.check import Maps, Statements, needs_of_statement
-from xcapscript.sema.expressions import Expressions
-from xcapscript.sema.filter import Filters, Parameters, Rules, compile_predicate
+from xcapscript.needs import needs_of
+from xcapscript.nodes import ClearMap, DeleteKey, Dump, Filter, Line, PrintMap, Statement, ZeroMap, walk
+from xcapscript.sema.check import Definitions, Statements
+from xcapscript.sema.filter import Parameters, Rules, compile_expression
 from xcapscript.sema.hooks import Hooks
-from xcapscript.sema.imports import gather
+from xcapscript.sema.imports import Gathered, gather
+from xcapscript.sema.maps import Maps
+from xcapscript.sema.options import script_options, with_defaults
+from xcapscript.sema.predicate import Predicate, names_of_the_kernel, resolve
+from xcapscript.sema.structures import Structures
 from xcapscript.source import Span
 from xcapscript.syntax import ast
+from xcapscript.syntax.predicate import Part, Pcap, each, split
+
+C_FUNCTION = re.compile(r"\b([A-Za-z_]\w*)\s*\([^;{}()]*\)\s*\{")
+C_KEYWORDS = frozenset({"if", "for", "while", "switch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +46,72 @@ class Settings:
 def analyse(script: ast.Script, library: Library, kernel: Kernel, settings: Settings) -> Program:
     """Resolve a script; ScriptError with all mistakes found, KernelError if the kernel cannot be asked."""
     gathered = gather(script, library)
-    clauses = _Clauses(Hooks(gathered.aliases, library, kernel), settings, Maps())
-    probes: list[Probe] = []
-    diagnostics: dict[tuple[Code, Span], Diagnostic] = {}
-    for clause in gathered.clauses:
-        try:
-            probes += clauses.resolve(clause)
-        except ScriptError as error:
-            # A clause is checked at each of its hooks: the same mistake is told once.
-            diagnostics |= {(d.code, d.span): d for d in error.diagnostics if (d.code, d.span) not in diagnostics}
+    options = script_options(gathered.options)
+    hooks = Hooks(gathered.aliases, library, kernel)
+    parameters = with_defaults(settings.parameters, gathered.params, _start(script.span))
+    definitions = Definitions(gathered.functions, frozenset(_c_functions(gathered.c_texts)))
+    clauses = _Clauses(hooks, settings, parameters, Structures(kernel), definitions, Maps(provisional=True))
+    probes, diagnostics = clauses.all(gathered)
+    if clauses.maps.unmet:
+        # what is read may be filled by a later clause: now all that are filled are known
+        clauses = clauses.again()
+        probes, diagnostics = clauses.all(gathered)
     if settings.checking:
-        diagnostics |= {(d.code, d.span): d for d in _check_definitions(script, clauses.hooks)}
+        diagnostics |= _by_place(_check_definitions(script, hooks))
     elif not gathered.clauses:
         message = "there is nothing to attach: the program has no clause"
         hint = "write for instance: drop /icmp/ { dump; }"
         diagnostics[Code.SYNTAX, script.span] = Diagnostic(Code.SYNTAX, message, _start(script.span), (hint,))
     if not diagnostics:
-        diagnostics |= {(d.code, d.span): d for d in _unknown_maps(probes, clauses.maps)}
+        diagnostics |= _by_place(_unknown_maps(probes, clauses.maps))
     if diagnostics:
         raise ScriptError(diagnostics.values())
-    return Program(tuple(probes), tuple(clauses.maps.found.values()))
+    c_texts = tuple(CText(text.text, text.span) for text in gathered.c_texts)
+    return Program(tuple(probes), tuple(clauses.maps.found.values()), c_texts, options)
+
+
+def _by_place(diagnostics: Iterable[Diagnostic]) -> dict[tuple[Code, Span], Diagnostic]:
+    """A clause is checked at each of its hooks: the same mistake is told once."""
+    found: dict[tuple[Code, Span], Diagnostic] = {}
+    for diagnostic in diagnostics:
+        found.setdefault((diagnostic.code, diagnostic.span), diagnostic)
+    return found
+
+
+def _c_functions(texts: Iterable[ast.CText]) -> Iterator[str]:
+    """The names of the functions that C texts define."""
+    for text in texts:
+        yield from (name for name in C_FUNCTION.findall(text.text) if name not in C_KEYWORDS)
 
 
 @dataclass(frozen=True, slots=True)
 class _Clauses:
     hooks: Hooks
     settings: Settings
+    parameters: Parameters
+    structures: Structures
+    definitions: Definitions
     maps: Maps
+    compiled: dict[ast.Predicate, Filter | None] = field(default_factory=dict)
 
-    def resolve(self, clause: ast.Clause) -> list[Probe]:
+    def again(self) -> _Clauses:
+        """The same once more, with what is known of the maps."""
+        maps = Maps(dict(self.maps.found))
+        parts = self.hooks, self.settings, self.parameters, self.structures, self.definitions
+        return _Clauses(*parts, maps, self.compiled)
+
+    def all(self, gathered: Gathered) -> tuple[list[Probe], dict[tuple[Code, Span], Diagnostic]]:
+        """The probes of all clauses, and what is wrong with them."""
+        probes: list[Probe] = []
+        diagnostics: list[Diagnostic] = []
+        for clause in gathered.clauses:
+            try:
+                probes += self._resolve(clause)
+            except ScriptError as error:
+                diagnostics += error.diagnostics
+        return probes, _by_place(diagnostics)
+
+    def _resolve(self, clause: ast.Clause) -> list[Probe]:
         """A probe for each hook of a clause."""
         diagnostics: list[Diagnostic] = []
         hooks: list[tuple[ast.Attach, Hook]] = []
@@ -72,40 +120,64 @@ class _Clauses:
                 hooks += [(attach, hook) for hook in self.hooks.resolve(attach)]
             except ScriptError as error:
                 diagnostics += error.diagnostics
-        filters = Filters()
+        part = None
         try:
-            if clause.predicate is not None:
-                filters = compile_predicate(clause.predicate, self.settings.parameters, self.settings.rules)
+            part = self._split(clause.predicate) if clause.predicate is not None else None
         except ScriptError as error:
             diagnostics += error.diagnostics
-        probes = [self._probe(clause, attach, hook, filters, diagnostics) for attach, hook in hooks]
+        probes = []
+        for attach, hook in hooks:
+            try:
+                probes.append(self._probe(clause, attach, hook, part))
+            except ScriptError as error:
+                diagnostics += error.diagnostics
         if diagnostics:
             raise ScriptError(diagnostics)
         return probes
 
-    def _probe(
-        self, clause: ast.Clause, attach: ast.Attach, hook: Hook, filters: Filters, found: list[Diagnostic]
-    ) -> Probe:
-        """The clause at one hook; its mistakes go to `found`."""
-        if hook.skb is None and (clause.predicate is not None or clause.block is None):
-            what = "a predicate" if clause.predicate is not None else "a clause without a block"
+    def _split(self, predicate: ast.Predicate) -> Part | None:
+        """The predicate's parts, its tcpdump expressions compiled."""
+        part = split(predicate, names_of_the_kernel(self.definitions))
+        for one in each(part) if part is not None else ():
+            if isinstance(one, Pcap):
+                self._compile(one.expression)
+        return part
+
+    def _compile(self, expression: ast.Predicate) -> Filter | None:
+        """The filter of an expression, which libpcap is asked for once."""
+        if expression not in self.compiled:
+            self.compiled[expression] = compile_expression(expression, self.parameters, self.settings.rules)
+        return self.compiled[expression]
+
+    def _probe(self, clause: ast.Clause, attach: ast.Attach, hook: Hook, part: Part | None) -> Probe:
+        """The clause at one hook."""
+        found: list[Diagnostic] = []
+        asks_packet = part is not None and any(isinstance(one, Pcap) for one in each(part))
+        if hook.skb is None and (asks_packet or clause.block is None):
+            what = "a tcpdump expression" if asks_packet else "a clause without a block"
             message = f"{what} takes a packet, and '{hook.name}' has none"
-            span = clause.predicate.span if clause.predicate is not None else attach.span
+            span = clause.predicate.span if asks_packet and clause.predicate is not None else attach.span
             found.append(Diagnostic(Code.NO_PACKET, message, span, ("see 'xcap -l -v' for hooks with a packet",)))
-        body: list[Statement] = []
+        statements = Statements(hook, self.parameters, self.structures, self.maps, self.definitions)
+        predicate = Predicate()
+        try:
+            predicate = resolve(part, self._compile, statements.expressions) if part is not None else predicate
+        except ScriptError as error:
+            found += error.diagnostics
+        body: tuple[Statement, ...] = ()
         if clause.block is None:
-            body.append(Dump(None, clause.span) if self.settings.writes else Line(clause.span))
+            body = (Dump(None, clause.span) if self.settings.writes else Line(clause.span),)
         else:
-            statements = Statements(Expressions(hook, self.settings.parameters), self.maps)
-            for node in clause.block.statements:
-                try:
-                    body.append(statements.check(node))
-                except ScriptError as error:
-                    found += error.diagnostics
-        needs = max((needs_of_statement(s) for s in body), default=Needs.NOTHING)
-        if filters.outer or filters.inner:
-            needs = Needs.PACKET
-        return Probe(hook, filters.outer, filters.inner, tuple(body), needs, clause.span)
+            try:
+                body = statements.block(clause.block.statements)
+            except ScriptError as error:
+                found += error.diagnostics
+        if found:
+            raise ScriptError(found)
+        needs = max((needs_of(node) for node in walk((*predicate.conditions, *body))), default=Needs.NOTHING)
+        if predicate.outer or predicate.inner:
+            needs = max(needs, Needs.PACKET)
+        return Probe(hook, predicate.conditions, predicate.outer, predicate.inner, body, needs, clause.span)
 
 
 def _check_definitions(script: ast.Script, hooks: Hooks) -> list[Diagnostic]:
@@ -121,11 +193,11 @@ def _check_definitions(script: ast.Script, hooks: Hooks) -> list[Diagnostic]:
 
 
 def _unknown_maps(probes: list[Probe], maps: Maps) -> list[Diagnostic]:
-    """Maps that are printed or cleared and never filled."""
+    """Maps that are printed or emptied and never filled."""
     found = []
     for probe in probes:
-        for statement in probe.body:
-            if isinstance(statement, PrintMap | ClearMap) and statement.map not in maps.found:
+        for statement in walk(probe.body):
+            if isinstance(statement, PrintMap | ClearMap | ZeroMap | DeleteKey) and statement.map not in maps.found:
                 hints = did_you_mean(statement.map, maps.found)
                 message = f"nothing fills the map '{statement.map}'"
                 found.append(Diagnostic(Code.UNKNOWN_NAME, message, statement.span, hints))

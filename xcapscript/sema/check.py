@@ -1,117 +1,237 @@
-"""Statements to what codegen writes, at one hook; and the maps that they share."""
+"""Statements to what codegen writes, at one hook; functions of the script are put in where they are called."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import assert_never
 
-from xcapscript.builtins import Needs
 from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
-from xcapscript.ir import (
+from xcapscript.errors import CompilerBug
+from xcapscript.ir import Hook
+from xcapscript.nodes import (
+    CallC,
     ClearMap,
     Dump,
+    Evaluate,
     Exit,
     Expression,
+    Hex,
+    If,
+    Inlined,
     Line,
-    Map,
+    Number,
     Print,
     Printf,
     PrintMap,
     PrintStack,
+    Return,
+    SetVariable,
     Statement,
-    Update,
+    Variable,
+    ZeroMap,
 )
 from xcapscript.printf_format import FormatError, conversions, parse_format
-from xcapscript.sema.expressions import Expressions, is_signed, needs_of, refuse
-from xcapscript.source import Span
+from xcapscript.sema.expressions import Expressions, common_type, widened
+from xcapscript.sema.filter import Parameters
+from xcapscript.sema.maps import Maps, Updates, map_keys
+from xcapscript.sema.refusal import refuse
+from xcapscript.sema.scope import Scope
+from xcapscript.sema.structures import Structures
 from xcapscript.syntax import ast
-from xcapscript.types import S64, U64, IntType, Type
-from xcapscript.unit import Aggregation
+from xcapscript.types import U64, StackType, Type
 
-ACTIONS = ("dump", "count", "stack", "print", "printf", "exit", "clear")
-LATER_ACTIONS = frozenset({"ring", "commit", "hex", "delete", "zero"})
+ACTIONS = ("dump", "count", "stack", "print", "printf", "hex", "exit", "clear", "zero", "delete")
+LATER_ACTIONS = frozenset({"ring", "commit"})
 MAXIMAL_TOP = 10**9
-
-
-@dataclass(slots=True)
-class Maps:
-    """The maps met so far: the first use of each decides its types."""
-
-    found: dict[str, Map] = field(default_factory=dict)
-
-    def use(self, name: str, keys: tuple[Type, ...], aggregation: Aggregation, span: Span, *, signed: bool) -> None:
-        """Declare a map, or check a further use of it against its first; ScriptError shows both places."""
-        this = Map(name, keys, aggregation, signed, span)
-        first = self.found.setdefault(name, this)
-        note = Note("it is first used here", first.span)
-        if aggregation != first.aggregation:
-            message = f"'{name}' is used with {aggregation}() here and with {first.aggregation}() before"
-            raise ScriptError([Diagnostic(Code.MAP_CLASH, message, span, notes=(note,))])
-        if [str(k) for k in keys] != [str(k) for k in first.keys]:
-            message = f"'{name}' has the key ({_listed(keys)}) here and ({_listed(first.keys)}) before"
-            raise ScriptError([Diagnostic(Code.MAP_CLASH, message, span, notes=(note,))])
-        if signed and not first.signed:
-            self.found[name] = Map(name, keys, aggregation, signed, first.span)
-
-
-def _listed(keys: Iterable[Type]) -> str:
-    return ", ".join(str(key) for key in keys) or "none"
+DEEPEST_CALL = 32
+LARGEST_SNAPLEN = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
+class Definitions:
+    """What a script defines for all its clauses."""
+
+    functions: Mapping[str, ast.Function] = field(default_factory=dict)
+    c_functions: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A function that is being put in: what it returns."""
+
+    name: str
+    result: Variable | None = None
+
+
 class Statements:
     """Checks the statements of a clause at one of its hooks."""
 
-    expressions: Expressions
-    maps: Maps
+    def __init__(
+        self,
+        hook: Hook,
+        parameters: Parameters,
+        structures: Structures,
+        maps: Maps,
+        definitions: Definitions,
+        scope: Scope | None = None,
+        frames: tuple[_Frame, ...] = (),
+    ) -> None:
+        self._given = hook, parameters, structures, maps, definitions
+        self._hook = hook
+        self._maps = maps
+        self._definitions = definitions
+        self._scope = scope or Scope()
+        self._frames = frames
+        self.expressions = Expressions(
+            hook,
+            parameters,
+            structures,
+            self._scope,
+            lambda node: maps.read(self.expressions, node),
+            self._call,
+            definitions.c_functions,
+            definitions.functions,
+        )
+        self._updates = Updates(self.expressions, maps)
 
-    def check(self, node: ast.Statement) -> Statement:
-        """The statement resolved; ScriptError if it means nothing here."""
+    def block(self, nodes: tuple[ast.Statement, ...]) -> tuple[Statement, ...]:
+        """The statements of a block; ScriptError with all that is wrong in it."""
+        found: list[Statement] = []
+        diagnostics: list[Diagnostic] = []
+        with self._scope.block():
+            for node in nodes:
+                try:
+                    found += self._check(node)
+                except ScriptError as error:
+                    diagnostics += error.diagnostics
+        if diagnostics:
+            raise ScriptError(diagnostics)
+        return tuple(found)
+
+    def _check(self, node: ast.Statement) -> list[Statement]:
         match node:
-            case ast.Assign(ast.Map() as target, "=", value):
-                return self._update(target, value, node.span)
-            case ast.Assign() | ast.If() | ast.Return():
-                refuse(Code.UNSUPPORTED, node, f"'{node.span.text}' is not in this version")
-            case ast.Action(name, arguments):
-                match name.name:
-                    case "dump":
-                        return self._dump(node, arguments)
-                    case "count":
-                        return self._aggregate("@count", arguments, Aggregation.COUNT, None, node.span)
-                    case "stack":
-                        self._packet(node)
-                        return PrintStack(self.expressions.stack(arguments, node), node.span)
-                    case "print":
-                        return self._print(node, arguments)
-                    case "printf":
-                        return self._printf(node, arguments)
-                    case "exit":
-                        status = self.expressions.constant(arguments[0], "exit()", 0, 255) if arguments else 0
-                        return Exit(status, node.span)
-                    case "clear":
-                        return self._clear(node, arguments)
-                    case other if other in LATER_ACTIONS:
-                        refuse(Code.UNSUPPORTED, name, f"'{other}' is not in this version")
-                    case other:
-                        hints = did_you_mean(other, ACTIONS) or (f"the actions are {' '.join(ACTIONS)}",)
-                        refuse(Code.UNKNOWN_NAME, name, f"unknown action '{other}'", *hints)
+            case ast.Assign(ast.Map() as target):
+                return [self._updates.assign(node, target)]
+            case ast.Assign(ast.Parameter() as target):
+                return [self._set(node, target)]
+            case ast.Assign():
+                raise CompilerBug("a value is assigned to what is neither a map nor a variable")
+            case ast.If():
+                return [self._if(node)]
+            case ast.Return():
+                return self._return(node)
+            case ast.Action():
+                return [self._action(node)]
+            case _:
+                assert_never(node)
+
+    def _if(self, node: ast.If) -> Statement:
+        diagnostics: list[Diagnostic] = []
+        condition: Expression = Number(0, U64)
+        try:
+            condition = self.expressions.truth(node.condition)
+        except ScriptError as error:
+            diagnostics += error.diagnostics
+        bodies: list[tuple[Statement, ...]] = []
+        for body in (node.then, node.otherwise):
+            try:
+                bodies.append(self.block(body.statements) if body else ())
+            except ScriptError as error:
+                diagnostics += error.diagnostics
+        if diagnostics:
+            raise ScriptError(diagnostics)
+        return If(condition, bodies[0], bodies[1], node.span)
+
+    def _return(self, node: ast.Return) -> list[Statement]:
+        if node.value is None:
+            return [Return(node.span)]
+        if not self._frames:
+            refuse(Code.BAD_CALL, node, "a clause returns no value", "write return; alone, or exit(1) to end the run")
+        frame, value = self._frames[-1], self.expressions.value(node.value)
+        kind = widened(value.type)
+        if frame.result is None:
+            frame.result = self._scope.unnamed(kind)
+        elif common_type(frame.result.type, kind) != frame.result.type:
+            message = f"'{frame.name}' returns a {kind} here and a {frame.result.type} before"
+            refuse(Code.TYPE_CLASH, node, message)
+        return [SetVariable(frame.result, value, node.span), Return(node.span)]
+
+    def _set(self, node: ast.Assign, target: ast.Parameter) -> Statement:
+        known = self._scope.find(target.name)
+        operator = node.operator.removesuffix("=")
+        if operator:
+            binary = ast.Binary(operator, target, node.value, node.span)
+            value = self.expressions.value(binary)
+        else:
+            value = self.expressions.value(node.value)
+        kind = widened(value.type)
+        if isinstance(kind, StackType):
+            refuse(Code.TYPE_CLASH, node.value, "a stack can be a key, and not a value")
+        if target.name.isdigit() or target.name == "#":
+            refuse(Code.BAD_CALL, target, f"'${target.name}' is a parameter, which cannot be set")
+        if known is None:
+            return SetVariable(self._scope.declare(target.name, kind), value, node.span, first=True)
+        if common_type(known.type, kind) is None:
+            refuse(Code.TYPE_CLASH, node, f"'${target.name}' is a {known.type}, and this is a {kind}")
+        return SetVariable(known, value, node.span)
+
+    def _action(self, node: ast.Action) -> Statement:
+        arguments = node.arguments
+        match node.name.name:
+            case "dump":
+                return self._dump(node, arguments)
+            case "count":
+                return self._updates.count(arguments, node.span)
+            case "stack":
+                self._packet(node)
+                return PrintStack(self.expressions.stack(arguments, node), node.span)
+            case "hex":
+                self._packet(node)
+                return Hex(node.span)
+            case "print":
+                return self._print(node, arguments)
+            case "printf":
+                return self._printf(node, arguments)
+            case "exit":
+                status = self.expressions.constant(arguments[0], "exit()", 0, 255) if arguments else 0
+                return Exit(status, node.span)
+            case "clear":
+                return ClearMap(self._whole_map(node, arguments), node.span)
+            case "zero":
+                return ZeroMap(self._whole_map(node, arguments), node.span)
+            case "delete":
+                return self._updates.delete(node, arguments)
+            case other if other in LATER_ACTIONS:
+                refuse(Code.UNSUPPORTED, node.name, f"'{other}' is not in this version")
+            case other:
+                made = self._call(ast.Call(node.name, arguments, node.span))
+                if made is not None:
+                    return Evaluate(made, node.span)
+                known = (*ACTIONS, *self._definitions.functions, *self._definitions.c_functions)
+                hints = did_you_mean(other, known) or (f"the actions are {' '.join(ACTIONS)}",)
+                refuse(Code.UNKNOWN_NAME, node.name, f"unknown action '{other}'", *hints)
 
     def _packet(self, node: ast.Action) -> None:
-        hook = self.expressions.hook
-        if hook.skb is None:
-            message = f"'{node.name.name}' takes a packet, and '{hook.name}' has none"
+        if self._hook.skb is None:
+            message = f"'{node.name.name}' takes a packet, and '{self._hook.name}' has none"
             refuse(Code.NO_PACKET, node, message, "hooks with a packet: drop rx tx; see also 'xcap -l -v'")
 
     def _dump(self, node: ast.Action, arguments: tuple[ast.Argument, ...]) -> Statement:
         self._packet(node)
-        if not arguments:
-            return Dump(None, node.span)
-        if len(arguments) > 1 or not isinstance(arguments[0], ast.String | ast.Parameter):
-            refuse(Code.BAD_CALL, node, "dump takes one argument, a file name in quotes", 'write dump("drops.pcapng")')
-        path = self._text(arguments[0])
-        if not path or "\0" in path:
-            refuse(Code.BAD_CALL, arguments[0], "this is not a file name")
-        return Dump(path, node.span)
+        path = snaplen = None
+        for number, argument in enumerate(arguments):
+            match argument:
+                case ast.String() | ast.Parameter() if number == 0:
+                    path = self._text(argument)
+                    if not path or "\0" in path:
+                        refuse(Code.BAD_CALL, argument, "this is not a file name")
+                case ast.Keyword(ast.Name("snaplen"), value):
+                    snaplen = self.expressions.constant(value, "snaplen", 1, LARGEST_SNAPLEN)
+                case _:
+                    hint = 'write dump("drops.pcapng") or dump("drops.pcapng", snaplen=128)'
+                    refuse(Code.BAD_CALL, argument, "dump takes a file name in quotes, and snaplen=BYTES", hint)
+        return Dump(path, node.span, snaplen)
 
     def _text(self, node: ast.String | ast.Parameter) -> str:
         parameters = self.expressions.parameters
@@ -132,7 +252,7 @@ class Statements:
             if len(arguments) == 2:
                 top = self.expressions.constant(arguments[1], "print of a map", 1, MAXIMAL_TOP)
             return PrintMap(arguments[0].name, top, node.span)
-        return Print(self._values(arguments), node.span)
+        return Print(map_keys(self.expressions, arguments), node.span)
 
     def _printf(self, node: ast.Action, arguments: tuple[ast.Argument, ...]) -> Statement:
         if not arguments or not isinstance(arguments[0], ast.String):
@@ -142,79 +262,55 @@ class Statements:
             wanted = conversions(parse_format(first.value))
         except FormatError as error:
             refuse(Code.BAD_FORMAT, first, str(error))
-        values = self._values(arguments[1:])
+        values = map_keys(self.expressions, arguments[1:])
         if len(wanted) != len(values):
             message = f"the format takes {len(wanted)} values, and {len(values)} are given"
             refuse(Code.BAD_FORMAT, first, message)
         for conversion, value, argument in zip(wanted, values, arguments[1:], strict=True):
             if not conversion.takes(value.type):
                 message = f"'%{conversion.letter}' does not take '{argument.span.text}', which is a {value.type}"
-                refuse(Code.BAD_FORMAT, argument, message, "%d and %x take numbers, %s takes what has a name")
+                refuse(Code.BAD_FORMAT, argument, message, "%d and %x take numbers, %s takes everything")
         return Printf(first.value, values, node.span)
 
-    def _values(self, arguments: tuple[ast.Argument, ...]) -> tuple[Expression, ...]:
-        values = []
-        for argument in arguments:
-            if isinstance(argument, ast.Keyword):
-                refuse(Code.BAD_CALL, argument, f"there is no argument '{argument.name.name}' here")
-            values.append(self.expressions.value(argument))
-        return tuple(values)
-
-    def _clear(self, node: ast.Action, arguments: tuple[ast.Argument, ...]) -> Statement:
+    def _whole_map(self, node: ast.Action, arguments: tuple[ast.Argument, ...]) -> str:
         if len(arguments) != 1 or not isinstance(arguments[0], ast.Map) or arguments[0].keys:
-            refuse(Code.BAD_CALL, node, "clear takes a map", "write clear(@count)")
-        return ClearMap(arguments[0].name, node.span)
+            name = node.name.name
+            refuse(Code.BAD_CALL, node, f"{name} takes a map", f"write {name}(@count)")
+        return arguments[0].name
 
-    def _update(self, target: ast.Map, value: ast.Expression, span: Span) -> Statement:
-        call = value.name if isinstance(value, ast.Call) else value
-        arguments = value.arguments if isinstance(value, ast.Call) else ()
-        names = [aggregation.value for aggregation in Aggregation]
-        if not isinstance(call, ast.Name) or call.name not in names:
-            hints = did_you_mean(call.name, names) if isinstance(call, ast.Name) else ()
-            what = f"'{target.name}' can be set to {', '.join(f'{name}()' for name in names)} in this version"
-            refuse(Code.UNSUPPORTED, value, what, *hints)
-        aggregation = Aggregation(call.name)
-        if aggregation is Aggregation.COUNT:
-            if arguments:
-                refuse(
-                    Code.BAD_CALL,
-                    value,
-                    "count() takes no argument here",
-                    "write the key in brackets: @m[key] = count()",
-                )
-            return self._aggregate(target.name, target.keys, aggregation, None, span)
-        if len(arguments) != 1 or isinstance(arguments[0], ast.Keyword):
-            refuse(Code.BAD_CALL, value, f"{aggregation}() takes one argument", f"write {aggregation}(len)")
-        number = self.expressions.number(arguments[0], f"{aggregation}()")
-        return self._aggregate(target.name, target.keys, aggregation, number, span)
+    def _call(self, node: ast.Call) -> Expression | None:
+        """A call of a function of the script's own, or of its C; None if it is neither."""
+        name = node.name.name
+        if name in self._definitions.c_functions:
+            for argument in node.arguments:
+                if isinstance(argument, ast.Keyword):
+                    refuse(Code.BAD_CALL, argument, f"there is no argument '{argument.name.name}' here")
+            numbers = (
+                self.expressions.number(a, f"'{name}'") for a in node.arguments if not isinstance(a, ast.Keyword)
+            )
+            return CallC(name, tuple(numbers), U64)
+        function = self._definitions.functions.get(name)
+        return None if function is None else self._inlined(node, function)
 
-    def _aggregate(
-        self,
-        name: str,
-        keys: tuple[ast.Argument, ...],
-        aggregation: Aggregation,
-        value: Expression | None,
-        span: Span,
-    ) -> Statement:
-        values = self._values(keys)
-        types = tuple(_key_type(key.type) for key in values)
-        self.maps.use(name, types, aggregation, span, signed=value is not None and is_signed(value))
-        return Update(name, values, value, span)
-
-
-def _key_type(kind: Type) -> Type:
-    """Integers are widened, so that keys of different widths agree."""
-    return (S64 if kind.signed else U64) if isinstance(kind, IntType) else kind
-
-
-def needs_of_statement(statement: Statement) -> Needs:
-    """How much of a hit must be read for a statement."""
-    match statement:
-        case Dump() | Line() | PrintStack():
-            return Needs.PACKET
-        case Print(values) | Printf(_, values):
-            return max(map(needs_of, values), default=Needs.NOTHING)
-        case Update(_, keys, value):
-            return max(map(needs_of, (*keys, *((value,) if value else ()))), default=Needs.NOTHING)
-        case _:
-            return Needs.NOTHING
+    def _inlined(self, node: ast.Call, function: ast.Function) -> Expression:
+        name = function.name.name
+        if any(frame.name == name for frame in self._frames) or len(self._frames) >= DEEPEST_CALL:
+            refuse(Code.BAD_CALL, node, f"'{name}' calls itself, which no kernel program can")
+        values = map_keys(self.expressions, node.arguments)
+        if len(values) != len(function.parameters):
+            refuse(
+                Code.BAD_CALL, node, f"'{name}' takes {len(function.parameters)} values, and {len(values)} are given"
+            )
+        frame, scope = _Frame(name), self._scope.function()
+        inside = Statements(*self._given, scope, (*self._frames, frame))
+        body: list[Statement] = []
+        for parameter, value in zip(function.parameters, values, strict=True):
+            variable = scope.declare(parameter.name, widened(value.type))
+            body.append(SetVariable(variable, value, parameter.span, first=True))
+        try:
+            body += inside.block(function.body.statements)
+        except ScriptError as error:
+            note = Note("called here", node.span)
+            raise ScriptError(replace(d, notes=(*d.notes, note)) for d in error.diagnostics) from None
+        kind: Type = frame.result.type if frame.result is not None else U64
+        return Inlined(name, tuple(body), frame.result, kind)

@@ -2,41 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn, assert_never
+from typing import assert_never
 
-from xcapscript.builtins import BUILTINS, REASON, Needs
-from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
-from xcapscript.ir import (
+from xcapscript.builtins import (
+    BUILTINS,
+    CONSTANTS,
+    FLOW,
+    LAYERS,
+    PACKET_FIELDS,
+    REASON,
+    SOCKET_FIELDS,
+    Needs,
+)
+from xcapscript.diagnostics import Code, did_you_mean
+from xcapscript.ir import Hook
+from xcapscript.nodes import (
+    AddressConstant,
     ArgumentValue,
     Binary,
     BuiltinValue,
+    CallC,
+    Convert,
     Expression,
-    Hook,
+    FieldValue,
+    FlowValue,
+    Has,
+    Load,
+    Logic,
+    MapValue,
+    Not,
     Number,
+    PacketPointer,
     Stack,
+    Ternary,
     Text,
 )
+from xcapscript.sema.compare import comparison, is_signed
 from xcapscript.sema.filter import Parameters
+from xcapscript.sema.refusal import refuse
+from xcapscript.sema.scope import Scope
+from xcapscript.sema.structures import Place, Structures
 from xcapscript.syntax import ast
-from xcapscript.syntax.parse import read_number
-from xcapscript.types import S64, U64, InternedType, IntType, OpaqueType, StackType, is_number
+from xcapscript.syntax.parse import ALL_BITS, read_number
+from xcapscript.types import (
+    S64,
+    U8,
+    U16,
+    U32,
+    U64,
+    EnumType,
+    FlowType,
+    InternedType,
+    IntType,
+    IpType,
+    MacType,
+    OpaqueType,
+    PointerType,
+    StackType,
+    StringType,
+    SymbolType,
+    Type,
+    is_number,
+)
 
 DEFAULT_DEPTH = 16
 MAXIMAL_DEPTH = 127
 """kernel.perf_event_max_stack, its default."""
 
 STACK = "kstack"
+SKB, SOCKET = "skb", "sk"
+SOCK_POINTER = PointerType("struct sock")
+SKB_POINTER = PointerType("struct sk_buff")
+STRING = StringType(64)
+"""What str() reads at most."""
 
 ARITHMETIC = frozenset(["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>"])
+COMPARISONS = frozenset(["==", "!=", "<", "<=", ">", ">=", "in"])
+SWAPS = {"ntohs": U16, "htons": U16, "ntohl": U32, "htonl": U32}
+FUNCTIONS = ("kstack", "has", "str", "ksym", *SWAPS)
+GROUPS = frozenset(name.partition(".")[0] for name in PACKET_FIELDS)
+
+ReadMap = Callable[[ast.Map], MapValue]
+CallFunction = Callable[[ast.Call], Expression | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Expressions:
-    """Resolves the expressions of a clause at one of its hooks."""
+    """Resolves the expressions of a clause at one of its hooks.
+
+    `read_map` resolves a map that is read, `call` a function of the script's own, if it is one; `functions` names them.
+    """
 
     hook: Hook
     parameters: Parameters
+    structures: Structures
+    scope: Scope
+    read_map: ReadMap
+    call: CallFunction
+    c_functions: frozenset[str]
+    functions: Mapping[str, ast.Function]
 
     def value(self, node: ast.Expression) -> Expression:
         """The value of an expression; ScriptError if it has none here."""
@@ -45,30 +111,35 @@ class Expressions:
                 return Number(value, U64)
             case ast.String(value):
                 return Text(value, InternedType())
+            case ast.Address(value, mask):
+                if mask != ALL_BITS:
+                    hint = f"write for instance: ip.src in {node.span.text}"
+                    refuse(Code.TYPE_CLASH, node, f"'{node.span.text}' is a network, which is no value", hint)
+                return AddressConstant(value, IpType())
+            case ast.Mac(value):
+                return Number(value, MacType())
             case ast.Parameter():
                 return self._parameter(node)
             case ast.Name(name):
                 return self._name(node, name)
-            case ast.Member(ast.Name("args"), field):
-                return self._argument(field)
-            case ast.Member(_, field):
-                refuse(
-                    Code.UNSUPPORTED, node, "fields of packets and structures are not in this version, except args.NAME"
-                )
+            case ast.Member() | ast.Index():
+                return self._member(node)
             case ast.Call():
                 return self._call(node)
-            case ast.Unary("-", operand):
-                return self._negative(node, operand)
+            case ast.Cast(wanted, operand):
+                return Convert(self.number(operand, "a cast"), self.structures.cast_to(wanted))
+            case ast.Unary():
+                return self._unary(node)
+            case ast.Ternary():
+                return self._ternary(node)
+            case ast.Binary(operator, left, right) if operator in COMPARISONS:
+                return comparison(self, node)
             case ast.Binary(operator, left, right) if operator in ARITHMETIC:
                 return self._binary(operator, left, right)
-            case ast.Address() | ast.Mac() | ast.Index() | ast.Cast() | ast.Unary() | ast.Binary() | ast.Ternary():
-                refuse(Code.UNSUPPORTED, node, f"'{node.span.text}' is not in this version")
-            case ast.Map(name):
-                refuse(
-                    Code.UNSUPPORTED,
-                    node,
-                    f"reading '{name}' in a program is not in this version; print({name}) prints it",
-                )
+            case ast.Binary(operator, left, right):
+                return Logic(operator, self.truth(left), self.truth(right), U8)
+            case ast.Map():
+                return self.read_map(node)
             case _:
                 assert_never(node)
 
@@ -77,6 +148,14 @@ class Expressions:
         value = self.value(node)
         if not is_number(value.type):
             refuse(Code.TYPE_CLASH, node, f"{user} takes a number, and '{node.span.text}' is a {value.type}")
+        return value
+
+    def truth(self, node: ast.Expression) -> Expression:
+        """A value that is true unless it is 0."""
+        value = self.value(node)
+        if not is_number(value.type) and not isinstance(value.type, MacType):
+            message = f"'{node.span.text}' is a {value.type}, which is neither true nor false"
+            refuse(Code.TYPE_CLASH, node, message, "compare it with something, such as == or in")
         return value
 
     def constant(self, argument: ast.Argument, user: str, low: int, high: int) -> int:
@@ -94,27 +173,70 @@ class Expressions:
         return Stack(StackType(depth))
 
     def _parameter(self, node: ast.Parameter) -> Expression:
+        variable = self.scope.find(node.name)
+        if variable is not None:
+            return variable
         value = self.parameters.value(node.name)
         if value is None:
-            hint = "parameters follow the program: xcap -e '...' VALUE"
-            refuse(Code.UNKNOWN_PARAMETER, node, f"parameter '${node.name}' was not given", hint)
+            hints = did_you_mean(node.name, self.scope.names()) or (
+                "a variable is set first: $x = 1; parameters follow the program: xcap -e '...' VALUE",
+            )
+            what = "parameter" if node.name.isdigit() else "variable or parameter"
+            refuse(Code.UNKNOWN_PARAMETER, node, f"{what} '${node.name}' was not given", *hints)
         number = read_number(value)
         return Text(value, InternedType()) if number is None else Number(number, U64)
 
     def _name(self, node: ast.Name, name: str) -> Expression:
-        if name == REASON:
-            return self._reason(node)
-        if name == STACK:
-            return self.stack((), node)
+        match name:
+            case "reason":
+                return self._reason(node)
+            case "kstack":
+                return self.stack((), node)
+            case "flow":
+                self.need_packet(node, name)
+                return FlowValue(FlowType())
+            case "skb":
+                if self.hook.skb is None:
+                    refuse(Code.NO_PACKET, node, f"'{self.hook.name}' has no packet")
+                return PacketPointer(SKB_POINTER)
+            case "sk":
+                return self._socket(node)
+            case _ if name in CONSTANTS and name not in BUILTINS:
+                return Number(CONSTANTS[name], U64)
         row = BUILTINS.get(name)
         if row is None:
-            refuse(Code.UNKNOWN_NAME, node, f"unknown name '{name}'", *did_you_mean(name, [*BUILTINS, REASON, STACK]))
+            return self._unknown(node, name)
         if row.helper is None:
             target = self.hook.attachment.target.rpartition(":")[2] or self.hook.name
             return Text(self.hook.name if name == "hook" else target, InternedType())
-        if row.needs > Needs.NOTHING and self.hook.skb is None:
-            refuse(Code.NO_PACKET, node, f"'{name}' belongs to a packet, and '{self.hook.name}' has none")
+        if row.needs > Needs.NOTHING:
+            self.need_packet(node, name)
         return BuiltinValue(row, row.type)
+
+    def _unknown(self, node: ast.Name, name: str) -> Expression:
+        if name.startswith("arg") and name[3:].isdigit():
+            for argument in self.hook.arguments:
+                if argument.place == int(name[3:]) and self.hook.attachment.kind == "rawtracepoint":
+                    return ArgumentValue(argument, argument.type)
+        if name in GROUPS:
+            known = " ".join(field for field in PACKET_FIELDS if field.startswith(f"{name}."))
+            refuse(Code.UNKNOWN_NAME, node, f"'{name}' alone is no value", f"has({name}), or its fields: {known}")
+        known_names = [*BUILTINS, REASON, STACK, FLOW, SKB, SOCKET, *CONSTANTS]
+        refuse(Code.UNKNOWN_NAME, node, f"unknown name '{name}'", *did_you_mean(name, known_names))
+
+    def need_packet(self, node: ast.Expression, name: str) -> None:
+        """Refuse what belongs to a packet where there is none."""
+        if self.hook.skb is None:
+            refuse(Code.NO_PACKET, node, f"'{name}' belongs to a packet, and '{self.hook.name}' has none")
+
+    def _socket(self, node: ast.Name) -> Expression:
+        """The hook's own socket, or the packet's."""
+        if self.hook.sock is not None:
+            return Convert(ArgumentValue(self.hook.sock, self.hook.sock.type), SOCK_POINTER)
+        if self.hook.skb is None:
+            refuse(Code.NOT_HERE, node, f"'{self.hook.name}' has neither a socket nor a packet")
+        packet = self.structures.pointed_at(PacketPointer(SKB_POINTER), node)
+        return self.structures.value(self.structures.member(packet, ast.Name("sk", node.span)), node)
 
     def _reason(self, node: ast.Name) -> Expression:
         if self.hook.reason is None:
@@ -129,26 +251,117 @@ class Expressions:
             hints = did_you_mean(field.name, known) or ((f"it has {', '.join(known)}",) if known else ())
             refuse(Code.UNKNOWN_ARGUMENT, field, f"'{self.hook.name}' has no argument '{field.name}'", *hints)
         if isinstance(argument.type, OpaqueType):
-            refuse(Code.UNSUPPORTED, field, f"'{field.name}' is a {argument.type}, which is not in this version")
+            refuse(Code.UNSUPPORTED, field, f"'{field.name}' is a {argument.type}, which the language has no value for")
         return ArgumentValue(argument, argument.type)
+
+    def _member(self, node: ast.Member | ast.Index) -> Expression:
+        if isinstance(node, ast.Member):
+            match node.object:
+                case ast.Name("args"):
+                    return self._argument(node.field)
+                case ast.Name("tcp") if node.field.name == "state":
+                    return self._socket_field(ast.Name(SOCKET, node.object.span), node)
+                case ast.Name(group) if group in GROUPS:
+                    return self._packet_field(node, f"{group}.{node.field.name}")
+                case ast.Name("sk") if node.field.name in SOCKET_FIELDS:
+                    return self._socket_field(node.object, node)
+        return self.structures.value(self._place(node), node)
+
+    def _packet_field(self, node: ast.Member, name: str) -> Expression:
+        row = PACKET_FIELDS.get(name)
+        if row is None:
+            group = name.partition(".")[0]
+            known = [field for field in PACKET_FIELDS if field.startswith(f"{group}.")]
+            hints = did_you_mean(name, known) or (f"its fields: {' '.join(known)}",)
+            refuse(Code.UNKNOWN_FIELD, node.field, f"'{group}' has no field '{node.field.name}'", *hints)
+        self.need_packet(node, name)
+        return FieldValue(row, row.type)
+
+    def _socket_field(self, socket: ast.Name, node: ast.Member) -> Expression:
+        """A short name of something deep in the socket."""
+        row = SOCKET_FIELDS[node.field.name]
+        found: ast.Expression = socket
+        for step in row.path:
+            found = ast.Member(found, ast.Name(step, node.field.span), node.span)
+        value = self.structures.value(self._place(found), node)
+        if row.swapped:
+            return CallC("__builtin_bswap16", (value,), U16)
+        return Convert(value, row.type) if row.type is not None else value
+
+    def _place(self, node: ast.Expression) -> Place:
+        """Where a member or element lies; a pointer in between is followed."""
+        match node:
+            case ast.Member(inner, field):
+                place = self._place(inner)
+                if isinstance(place.type, PointerType):
+                    place = self.structures.pointed_at(self.structures.value(place, inner), inner)
+                return self.structures.member(place, field)
+            case ast.Index(inner, index):
+                return self.structures.element(self._place(inner), self.number(index, "an index"), node)
+            case _:
+                return self.structures.pointed_at(self.value(node), node)
 
     def _call(self, node: ast.Call) -> Expression:
         name = node.name.name
         if name == STACK:
             return self.stack(node.arguments, node)
+        if name == "has":
+            return self._has(node)
+        if name in FUNCTIONS:
+            return self._converted(node, name)
+        if (made := self.call(node)) is not None:
+            return made
         if name in BUILTINS or name == REASON:
             if node.arguments:
                 refuse(Code.BAD_CALL, node, f"'{name}' takes no argument")
             return self._name(node.name, name)
-        refuse(Code.UNKNOWN_NAME, node.name, f"unknown function '{name}'", *did_you_mean(name, [STACK]))
+        known = [*FUNCTIONS, *self.functions, *self.c_functions]
+        refuse(Code.UNKNOWN_NAME, node.name, f"unknown function '{name}'", *did_you_mean(name, known))
 
-    def _negative(self, node: ast.Unary, operand: ast.Expression) -> Expression:
-        value = self.number(operand, "'-'")
+    def _has(self, node: ast.Call) -> Expression:
+        match node.arguments:
+            case (ast.Name(layer),) if layer in LAYERS:
+                self.need_packet(node, node.span.text)
+                return Has(layer, U8)
+        refuse(Code.BAD_CALL, node, "has() takes the name of a layer", f"the layers are {' '.join(LAYERS)}")
+
+    def _converted(self, node: ast.Call, name: str) -> Expression:
+        """str(), ksym() and the functions that swap bytes: all take one argument."""
+        if len(node.arguments) != 1 or isinstance(node.arguments[0], ast.Keyword):
+            refuse(Code.BAD_CALL, node, f"'{name}' takes one value", f"write {name}(x)")
+        if name == "str":
+            value = self.value(node.arguments[0])
+            if isinstance(value.type, StringType | InternedType):
+                return value
+            return Load(self.number(node.arguments[0], "str()"), 0, 0, 0, STRING)
+        value = self.number(node.arguments[0], f"{name}()")
+        if name == "ksym":
+            return Convert(value, SymbolType())
+        kind = SWAPS[name]
+        return CallC(f"__builtin_bswap{kind.bits}", (value,), kind)
+
+    def _unary(self, node: ast.Unary) -> Expression:
+        match node.operator:
+            case "!":
+                return Not(self.truth(node.operand), U8)
+            case "*":
+                return self.structures.dereferenced(self.value(node.operand), node.operand)
+        value = self.number(node.operand, f"'{node.operator}'")
+        if node.operator == "~":
+            return Binary("^", value, Number(2**64 - 1, U64), U64)
         if isinstance(value, Number):
             if value.value > 2**63:
                 refuse(Code.BAD_LITERAL, node, f"'{node.span.text}' does not fit in 64 bits")
             return Number(-value.value, S64)
         return Binary("-", Number(0, S64), value, S64)
+
+    def _ternary(self, node: ast.Ternary) -> Expression:
+        condition, yes, no = self.truth(node.condition), self.value(node.yes), self.value(node.no)
+        kind = common_type(yes.type, no.type)
+        if kind is None:
+            message = f"'{node.yes.span.text}' is a {yes.type}, and '{node.no.span.text}' a {no.type}"
+            refuse(Code.TYPE_CLASH, node, message)
+        return Ternary(condition, yes, no, kind)
 
     def _binary(self, operator: str, left: ast.Expression, right: ast.Expression) -> Expression:
         first, second = self.number(left, f"'{operator}'"), self.number(right, f"'{operator}'")
@@ -157,22 +370,23 @@ class Expressions:
         return Binary(operator, first, second, S64 if signed else U64)
 
 
-def is_signed(value: Expression) -> bool:
-    """Whether a number's type has a sign."""
-    return isinstance(value.type, IntType) and value.type.signed
+def common_type(one: Type, other: Type) -> Type | None:
+    """The type that holds values of both; None if there is none."""
+    if one == other:
+        return one
+    if is_number(one) and is_number(other):
+        signed = any(isinstance(kind, IntType) and kind.signed for kind in (one, other))
+        return S64 if signed else U64
+    if isinstance(one, StringType) and isinstance(other, StringType):
+        return one if one.size > other.size else other
+    return None
 
 
-def needs_of(value: Expression) -> Needs:
-    """How much of a hit must be read for a value."""
-    match value:
-        case BuiltinValue(builtin):
-            return builtin.needs
-        case Binary(_, left, right):
-            return max(needs_of(left), needs_of(right))
-        case _:
-            return Needs.NOTHING
+def widened(kind: Type) -> Type:
+    """Integers of 64 bits, so that keys and variables of different widths agree."""
+    return (S64 if kind.signed else U64) if isinstance(kind, IntType) else kind
 
 
-def refuse(code: Code, node: ast.Argument | ast.Statement, message: str, *hints: str) -> NoReturn:
-    """Raise the ScriptError of one mistake."""
-    raise ScriptError([Diagnostic(code, message, node.span, hints)])
+def is_enum(kind: Type) -> bool:
+    """Whether values are shown by name."""
+    return isinstance(kind, EnumType)

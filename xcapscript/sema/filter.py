@@ -1,41 +1,39 @@
-"""Predicates: parameters are put in, and libpcap compiles the expression for Ethernet and for raw IP."""
+"""Tcpdump expressions: parameters are put in, and libpcap compiles them for Ethernet and for raw IP."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
-from xcapscript.builtins import BUILTINS
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
-from xcapscript.ir import Filter
+from xcapscript.nodes import Filter
 from xcapscript.pcap.libpcap import PcapError
 from xcapscript.pcap.worker import Progress, compile_bounded
 from xcapscript.source import Span
 from xcapscript.syntax import ast
-from xcapscript.syntax.predicate import split
 from xcapscript.unit import LinkType
 
 WORD = re.compile(r"[A-Za-z0-9_.:/-]+")
-PARAMETER = re.compile(r"\$(\$|[0-9]+|#)")
-KERNEL_CONDITION = re.compile(rf'"|@|\b({"|".join({*BUILTINS, "reason"} - {"len"})})\s*(==|!=|<=?|>=?)')
+PARAMETER = re.compile(r"\$(\$|[0-9]+|#|[A-Za-z_][A-Za-z0-9_]*)")
 LINK_ACCESS = re.compile(r"\b(ether|link|fddi|tr|wlan|ppp|slip)\s*\[")
 QUOTED = re.compile(r"'([^']+)'")
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The words behind the script on the command line: `$1` is the first, `$#` their number."""
+    """The words behind the script on the command line: `$1` is the first, `$#` their number; and those with a name."""
 
     words: tuple[str, ...] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
 
     def value(self, name: str) -> str | None:
         """What `$name` stands for; None if nothing was given for it."""
         if name == "#":
             return str(len(self.words))
         by_name = {str(number): word for number, word in enumerate(self.words, 1)}
-        return by_name.get(name)
+        return by_name.get(name, self.named.get(name))
 
     def put_in(self, text: str, missing: Callable[[str], str]) -> str:
         """`text` with its parameters replaced; `$$` is a dollar sign; `missing(name)` stands for what was not given."""
@@ -61,29 +59,8 @@ class Rules:
     progress: Progress = lambda _seconds: None
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """A predicate's filters, of which all must match: on the packet, and on the one inside a tunnel."""
-
-    outer: Filter | None = None
-    inner: tuple[Filter, ...] = ()
-
-
-def compile_predicate(predicate: ast.Predicate, parameters: Parameters, rules: Rules) -> Filters:
-    """The filters of a predicate; ScriptError with libpcap's own words if it refuses an expression."""
-    parts = split(predicate)
-    outer = _compile_expression(parts.outer, parameters, rules) if parts.outer is not None else None
-    inner = (_compile_expression(part, parameters, rules) for part in parts.inner)
-    return Filters(outer, tuple(found for found in inner if found is not None))
-
-
-def _compile_expression(predicate: ast.Predicate, parameters: Parameters, rules: Rules) -> Filter | None:
-    """The filter of a tcpdump expression, None for an empty one."""
-    if match := KERNEL_CONDITION.search(predicate.text):
-        start = predicate.span.start + match.start()
-        span = predicate.span.source.span(start, start + len(match[0]))
-        what = f"kernel conditions such as '{match[0].strip()}' are not in this version; only tcpdump expressions are"
-        raise ScriptError([Diagnostic(Code.UNSUPPORTED, what, span)])
+def compile_expression(predicate: ast.Predicate, parameters: Parameters, rules: Rules) -> Filter | None:
+    """The filter of a tcpdump expression, None for an empty one; ScriptError with libpcap's own words."""
     text = parameters.put_in(predicate.text, partial(_missing, predicate))
     for name in PARAMETER.findall(predicate.text):
         value = parameters.value(name) or ""

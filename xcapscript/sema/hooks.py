@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NoReturn
 
-from xcapscript.builtins import REASON_ENUM
+from xcapscript.builtins import REASON_ENUM, TCP_STATE
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
-from xcapscript.ir import Hook, HookArgument
+from xcapscript.ir import Hook
 from xcapscript.kernel.facts import Kernel, RawTracepoint, Tracepoint
 from xcapscript.library import Library
+from xcapscript.nodes import HookArgument
 from xcapscript.syntax import ast
 from xcapscript.syntax.parse import parse, read_number
-from xcapscript.types import EnumType, PointerType
+from xcapscript.types import S32, EnumType, PointerType, Type
 from xcapscript.unit import Attachment, HookKind
 
 SHORT_NAMES = {"rt": "rawtracepoint", "t": "tracepoint", "i": "interval", "BEGIN": "begin", "END": "end"}
@@ -32,7 +33,9 @@ ABSENT = frozenset({Code.MISSING_HOOK, Code.UNSUPPORTED})
 OUTGOING = frozenset({"net_dev_queue", "net_dev_start_xmit", "net_dev_xmit"})
 """Tracepoints that only packets on their way out pass; skb->pkt_type does not say so yet (net/core/dev.c)."""
 
-SKB = "struct sk_buff"
+SKB, SOCK = "struct sk_buff", "struct sock"
+SOCK_FIELDS = ("skaddr", "sk")
+STATES = frozenset({"oldstate", "newstate", "state"})
 SKB_FIELDS = ("skbaddr", "skb")
 """Tracepoint records hold the packet as `void *` under these names (include/trace/events/{skb,net,napi,...}.h)."""
 
@@ -136,15 +139,23 @@ def raw_tracepoint_hook(facts: RawTracepoint, shown: str) -> Hook:
     arguments = tuple(HookArgument(a.name, a.type, index) for index, a in enumerate(facts.arguments))
     skb = next((a for a in arguments if a.type == PointerType(SKB)), None)
     attachment = Attachment(HookKind.RAWTRACEPOINT, facts.name)
-    return Hook(shown, attachment, arguments, skb, _reason(arguments), facts.name in OUTGOING)
+    # rx_sk is NULL but for what a socket itself drops: the packet knows its socket better
+    sock = next((a for a in arguments if a.type == PointerType(SOCK) and a.name != "rx_sk"), None)
+    return Hook(shown, attachment, arguments, skb, _reason(arguments), facts.name in OUTGOING, sock)
 
 
 def tracepoint_hook(facts: Tracepoint, shown: str) -> Hook:
     """A tracepoint: its packet is the field that tracepoints of the network stack keep it in."""
-    arguments = tuple(HookArgument(f.name, f.type, f.offset) for f in facts.fields if not f.dynamic)
+    arguments = tuple(HookArgument(f.name, _named(f.name, f.type), f.offset) for f in facts.fields if not f.dynamic)
     skb = next((a for a in arguments if a.name in SKB_FIELDS and isinstance(a.type, PointerType)), None)
     attachment = Attachment(HookKind.TRACEPOINT, f"{facts.category}:{facts.name}", facts.id)
-    return Hook(shown, attachment, arguments, skb, _reason(arguments), facts.name in OUTGOING)
+    sock = next((a for a in arguments if a.name in SOCK_FIELDS and isinstance(a.type, PointerType)), None)
+    return Hook(shown, attachment, arguments, skb, _reason(arguments), facts.name in OUTGOING, sock)
+
+
+def _named(name: str, kind: Type) -> Type:
+    """Tracepoints give TCP states as integers (include/trace/events/{sock,tcp}.h)."""
+    return TCP_STATE if name in STATES and kind == S32 else kind
 
 
 def _reason(arguments: tuple[HookArgument, ...]) -> HookArgument | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
 from xcapscript.library import Library
@@ -12,15 +13,21 @@ from xcapscript.syntax import ast
 from xcapscript.syntax.parse import parse
 from xcapscript.unit import HookKind
 
+Definition = TypeVar("Definition", ast.HookAlias, ast.Function, ast.Param)
+
 RESERVED = frozenset({kind.value for kind in HookKind})
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The clauses in order, those of imported files first, and the hooks that the files define, by name."""
+    """The clauses in order, those of imported files first, and what the files define, by name."""
 
     clauses: tuple[ast.Clause, ...]
     aliases: dict[str, ast.HookAlias]
+    functions: dict[str, ast.Function]
+    options: tuple[ast.Option, ...]
+    params: dict[str, ast.Param]
+    c_texts: tuple[ast.CText, ...]
 
 
 @dataclass(slots=True)
@@ -29,6 +36,10 @@ class _Gatherer:
     seen: set[str] = field(default_factory=set)
     clauses: list[ast.Clause] = field(default_factory=list)
     aliases: dict[str, ast.HookAlias] = field(default_factory=dict)
+    functions: dict[str, ast.Function] = field(default_factory=dict)
+    options: list[ast.Option] = field(default_factory=list)
+    params: dict[str, ast.Param] = field(default_factory=dict)
+    c_texts: list[ast.CText] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
     def first_time(self, source: Source) -> bool:
@@ -44,22 +55,30 @@ class _Gatherer:
                 case ast.Import(name):
                     self._import(name)
                 case ast.HookAlias():
-                    self._define(item)
+                    self._define_hook(item)
                 case ast.Clause():
                     self.clauses.append(item)
-                case ast.Option() | ast.Param() | ast.Function() | ast.CText():
-                    message = f"'{item.span.text.split()[0]}' is not in this version"
-                    self.diagnostics.append(Diagnostic(Code.UNSUPPORTED, message, item.span))
+                case ast.Option():
+                    self.options.append(item)
+                case ast.CText():
+                    self.c_texts.append(item)
+                case ast.Param():
+                    self._define("parameter", item, self.params)
+                case ast.Function():
+                    self._define("function", item, self.functions)
 
-    def _define(self, alias: ast.HookAlias) -> None:
+    def _define_hook(self, alias: ast.HookAlias) -> None:
         if alias.name.name.lower() in RESERVED:
             message = f"'{alias.name.name}' is the language's own word for a hook"
             self.diagnostics.append(Diagnostic(Code.REDEFINED, message, alias.name.span))
-        before = self.aliases.setdefault(alias.name.name, alias)
-        if before is not alias:
+        self._define("hook", alias, self.aliases)
+
+    def _define(self, what: str, item: Definition, known: dict[str, Definition]) -> None:
+        before = known.setdefault(item.name.name, item)
+        if before is not item:
             note = Note("it is defined here first", before.name.span)
-            message = f"hook '{alias.name.name}' is defined twice"
-            self.diagnostics.append(Diagnostic(Code.REDEFINED, message, alias.name.span, notes=(note,)))
+            message = f"{what} '{item.name.name}' is defined twice"
+            self.diagnostics.append(Diagnostic(Code.REDEFINED, message, item.name.span, notes=(note,)))
 
     def _import(self, name: ast.String) -> None:
         source = self._read(name.value, name.span)
@@ -91,4 +110,11 @@ def gather(script: ast.Script, library: Library) -> Gathered:
     gatherer.add(script)
     if gatherer.diagnostics:
         raise ScriptError(gatherer.diagnostics)
-    return Gathered(tuple(gatherer.clauses), gatherer.aliases)
+    return Gathered(
+        tuple(gatherer.clauses),
+        gatherer.aliases,
+        gatherer.functions,
+        tuple(gatherer.options),
+        gatherer.params,
+        tuple(gatherer.c_texts),
+    )

@@ -1,1 +1,1 @@
-"""Where events go: pcapng files, printed lines, maps."""
+"""Where events go: pcapng files, lines and maps as text or JSON."""

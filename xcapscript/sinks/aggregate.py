@@ -1,32 +1,30 @@
-"""Maps as text: counts and sums by key, histograms as bars.
-
-A histogram's bucket 0 holds negative values, bucket 1 the value 0, and bucket 2 + n the values in [2^n, 2^(n+1)).
-"""
+"""Maps as text: a line for each key, histograms as bars."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from xcapscript.diagnostics import escape
-from xcapscript.layout import Value
+from xcapscript.sinks.tables import (
+    HISTOGRAMS,
+    Content,
+    Row,
+    Table,
+    average,
+    bucket_bounds,
+    key_types,
+    value_type,
+)
 from xcapscript.sinks.values import ValueText
 from xcapscript.types import StackType, Type
 from xcapscript.unit import Aggregation, MapSpec
 
 INDENT = "    "
-NARROWEST_BAR = 10
+NARROWEST, NARROWEST_BAR = 40, 10
+"""Columns that a terminal is taken to have at least, and those of a bar for which labels and counts move together."""
 
-_NEGATIVE, _ZERO, _FIRST_POWER = 0, 1, 2
 _LABEL_WIDTH, _COUNT_WIDTH = 16, 8
 _SUFFIXES = ("", "K", "M", "G", "T", "P", "E")
-
-Rows = Mapping[bytes, int]
-"""A map's content: key as in the kernel, and the value summed over CPUs."""
-
-_Key = tuple[Any, ...]
-"""A key as it tells rows apart: values, where a stack is its frames' text as it is shown."""
 
 
 class MapText:
@@ -34,76 +32,100 @@ class MapText:
 
     def __init__(self, values: ValueText, width: int) -> None:
         self._values = values
-        self._width = width
+        self._table = Table(values)
+        self._width = max(width, NARROWEST)
 
-    def lines(self, spec: MapSpec, rows: Rows, top: int | None = None) -> list[str]:
-        """The map's lines, largest first; of its `top` largest keys only, if given. Keys that look alike are one."""
-        if spec.aggregation is Aggregation.HIST:
-            return self._histograms(spec, rows, top)
-        types = [field.type for field in spec.key.fields]
-        sums: defaultdict[_Key, int] = defaultdict(int)
-        for data, value in rows.items():
-            sums[self._key(types, spec.key.decode(data))] += value
-        ranked = sorted(sums.items(), key=lambda row: (-row[1], row[0]))
-        return [line for key, value in ranked[:top] for line in self._head(spec, types, key, f": {value}")]
+    def lines(self, spec: MapSpec, content: Content, top: int | None = None) -> list[str]:
+        """The map's lines in the order of `Table.rows`, of its `top` first keys only, if given."""
+        types = key_types(spec)
+        return [
+            line
+            for row in self._table.rows(spec, content, top)
+            for line in (*self._head(spec, types, row), *self._body(spec, row))
+        ]
 
-    def _histograms(self, spec: MapSpec, rows: Rows, top: int | None) -> list[str]:
-        types = [field.type for field in spec.key.fields[:-1]]
-        histograms: defaultdict[_Key, Counter[int]] = defaultdict(Counter)
-        for data, count in rows.items():
-            *values, bucket = spec.key.decode(data)
-            if count and isinstance(bucket, int):
-                histograms[self._key(types, values)][bucket] += count
-        ranked = sorted(histograms.items(), key=lambda row: (-row[1].total(), row[0]))
-        lines = []
-        for key, counts in ranked[:top]:
-            lines += [*self._head(spec, types, key, ":"), *_bars(counts, self._width)]
-        return lines
-
-    def _key(self, types: Sequence[Type], values: Sequence[Value]) -> _Key:
-        pairs = zip(types, values, strict=True)
-        return tuple(
-            tuple(self._values.frames(kind, value))
-            if isinstance(kind, StackType) and isinstance(value, tuple)
-            else value
-            for kind, value in pairs
-        )
-
-    def _head(self, spec: MapSpec, types: Sequence[Type], key: _Key, end: str) -> list[str]:
-        """`@name[key, key]` and `end`, over several lines if there is a stack in the key."""
-        lines, line = [], f"@{spec.name.removeprefix('@')}{'[' if key else ''}"
-        for index, (kind, part) in enumerate(zip(types, key, strict=True)):
+    def _head(self, spec: MapSpec, types: Sequence[Type], row: Row) -> list[str]:
+        """`@name[key, key]: value`, over several lines if there is a stack in the key."""
+        lines, line = [], f"{map_name(spec.name)}{'[' if row.key else ''}"
+        for index, (kind, part) in enumerate(zip(types, row.key, strict=True)):
             if isinstance(kind, StackType):
                 lines += [f"{line}{',' if index else ''}", *(f"{INDENT}{frame}" for frame in part)]
                 line = ""
             else:
                 line += f"{', ' if index else ''}{escape(self._values.text(kind, part))}"
-        return [*lines, f"{line}{']' if key else ''}{end}"]
+        return [*lines, f"{line}{']' if row.key else ''}:{self._value(spec, row)}"]
+
+    def _value(self, spec: MapSpec, row: Row) -> str:
+        """What stands behind the colon."""
+        match spec.aggregation:
+            case Aggregation.HIST | Aggregation.LHIST:
+                return ""
+            case Aggregation.AVG:
+                return f" {average(*row.value)}"
+            case Aggregation.STATS:
+                count, total = row.value
+                return f" count {count}, average {average(count, total)}, total {total}"
+            case Aggregation.VALUE if isinstance(value_type(spec), StackType):
+                return ""
+            case Aggregation.VALUE:
+                return f" {escape(self._values.text(value_type(spec), row.value))}"
+            case _:
+                return f" {row.value}"
+
+    def _body(self, spec: MapSpec, row: Row) -> list[str]:
+        """What stands below."""
+        if spec.aggregation in HISTOGRAMS:
+            return _bars(spec, row.value, self._width)
+        if spec.aggregation is Aggregation.VALUE and isinstance(value_type(spec), StackType):
+            return [f"{INDENT}{frame}" for frame in row.value]
+        return []
 
 
-def _bars(counts: Mapping[int, int], width: int) -> list[str]:
+def map_name(name: str) -> str:
+    """As it is written, with its `@`."""
+    return f"@{name.removeprefix('@')}"
+
+
+def _bars(spec: MapSpec, counts: Mapping[int, int], width: int) -> list[str]:
     """A line for each bucket from the first to the last that has values."""
     largest = max(counts.values())
-    digits = max(_COUNT_WIDTH, len(str(largest)))
-    room = max(NARROWEST_BAR, width - _LABEL_WIDTH - digits - len("  ||"))
+    buckets = range(min(counts), max(counts) + 1)
+    labels = [_bucket_label(spec, bucket) for bucket in buckets]
+    left, right, room = _columns(max(map(len, labels)), len(str(largest)), width)
     lines = []
-    for bucket in range(min(counts), max(counts) + 1):
+    for bucket, label in zip(buckets, labels, strict=True):
         count = counts.get(bucket, 0)
         bar = "@" * (count * room // largest)
-        lines.append(f"{_bucket_label(bucket):<{_LABEL_WIDTH}} {count:>{digits}} |{bar:<{room}}|")
+        lines.append(f"{label:<{left}} {count:>{right}}" + (f" |{bar:<{room}}|" if room else ""))
     return lines
 
 
-def _bucket_label(bucket: int) -> str:
-    if bucket == _NEGATIVE:
-        return "(..., 0)"
-    if bucket == _ZERO:
-        return "[0]"
-    if bucket == _FIRST_POWER:
-        return "[1]"
-    exponent = bucket - _FIRST_POWER
-    return f"[{_power(exponent)}, {_power(exponent + 1)})"
+def _columns(label: int, digits: int, width: int) -> tuple[int, int, int]:
+    """How wide labels, counts and bars are.
+
+    Labels and counts are as wide as is usual where that leaves room for bars, else no wider than they must be. Without
+    any room there are no bars: a line never wraps because of its bar.
+    """
+    left, right = max(label, _LABEL_WIDTH), max(digits, _COUNT_WIDTH)
+    if width - left - right - len("  ||") < NARROWEST_BAR:
+        left, right = label, digits
+    return left, right, max(0, width - left - right - len("  ||"))
 
 
-def _power(exponent: int) -> str:
-    return f"{1 << exponent % 10}{_SUFFIXES[exponent // 10]}"
+def _bucket_label(spec: MapSpec, bucket: int) -> str:
+    low, high = bucket_bounds(spec, bucket)
+    if low is None:
+        return f"(..., {_short(high or 0)})"
+    if high is None:
+        return f"[{_short(low)}, ...)"
+    if spec.aggregation is Aggregation.HIST and high - low == 1:
+        return f"[{low}]"
+    return f"[{_short(low)}, {_short(high)})"
+
+
+def _short(number: int) -> str:
+    """With a suffix where the number is a multiple of 1024."""
+    power = 0
+    while number and number % 1024 == 0 and power < len(_SUFFIXES) - 1:
+        number, power = number // 1024, power + 1
+    return f"{number}{_SUFFIXES[power]}"

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from xcapscript.diagnostics import escape
 from xcapscript.event import Event
-from xcapscript.unit import EventSpec
+from xcapscript.layout import Value
+from xcapscript.unit import EventSpec, MapSpec
 
 
 class SinkError(Exception):
@@ -52,10 +53,16 @@ class PacketSink(Protocol):
 
 
 class EventSink(Protocol):
-    """What shows events one by one."""
+    """What shows events one by one, maps, and how it all ended. Each of its methods raises SinkError."""
 
     def write(self, event: Event) -> None:
-        """Show it. Raises SinkError."""
+        """Show it."""
+
+    def print_map(self, spec: MapSpec, content: Mapping[bytes, Value], time: int, top: int | None) -> None:
+        """Show a map as it was at `time` ns since 1970, or its `top` first keys."""
 
     def flush(self) -> None:
-        """Write out what is pending. Raises SinkError."""
+        """Write out what is pending."""
+
+    def close(self, time: int, counts: Mapping[str, HookCounts], missed: Mapping[str, int]) -> None:
+        """The run ended at `time`, with these counts by hook, and updates that found a map full, by map."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import stat
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from xcapscript.sinks.base import SinkError
 
 _STDOUT = 1
+
+PIPE_SECONDS = 0.1
+"""Between two looks whether somebody reads a named pipe."""
 
 WholeBlocks = Callable[[bytes, int], int]
 """Of the first `n` bytes of these blocks, how many belong to blocks that are complete within them."""
@@ -70,9 +76,24 @@ def _open(path: str, environ: Mapping[str, str]) -> int:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
         # No O_CREAT: with it, fs.protected_fifos and fs.protected_regular refuse others' files in /tmp even to root.
-        return os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+        flags = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
+        return _open_pipe(path, flags) if Path(path).is_fifo() else os.open(path, flags)
     _give_to_sudo_user(fd, environ)
     return fd
+
+
+def _open_pipe(path: str, flags: int) -> int:
+    """A named pipe, when somebody reads it; in steps, so that a signal can end the waiting."""
+    while True:
+        try:
+            fd = os.open(path, flags | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            time.sleep(PIPE_SECONDS)
+        else:
+            os.set_blocking(fd, True)
+            return fd
 
 
 def _give_to_sudo_user(fd: int, environ: Mapping[str, str]) -> None:

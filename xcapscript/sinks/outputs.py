@@ -1,45 +1,70 @@
-"""Which record goes where: to a file of packets, to the printer, or to a printed map."""
+"""Which record goes where: to a file of packets, or to what shows events and maps."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 from typing import TextIO
 
+from xcapscript.diagnostics import escape
 from xcapscript.event import Event
-from xcapscript.layout import PACKET
-from xcapscript.sinks.aggregate import MapText
-from xcapscript.sinks.base import HookCounts, SinkError
+from xcapscript.layout import PACKET, Value
+from xcapscript.sinks.base import EventSink, HookCounts, SinkError
+from xcapscript.sinks.jsonl import JsonSink
+from xcapscript.sinks.lines import FileLines, Lines, StreamLines
 from xcapscript.sinks.pcapng import PcapngSink
 from xcapscript.sinks.printer import Printer, wants_colour
 from xcapscript.sinks.values import Resolve, ValueText
 from xcapscript.unit import EventKind, EventSpec, MapSpec, Unit
 
 DEFAULT_WIDTH = 80
-PACKET_EVENTS = frozenset({EventKind.LINE, EventKind.STACK})
+PACKET_EVENTS = frozenset({EventKind.LINE, EventKind.STACK, EventKind.HEX})
+
+
+class Form(StrEnum):
+    """How events and maps are shown."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """Where a run's output is to go.
+
+    `packets` is the file of a dump that names none; of each packet at most `snaplen` bytes are kept (0: all). What is
+    shown goes to the file `lines`, or without one to `stream`.
+    """
+
+    stream: TextIO
+    packets: str | None = None
+    snaplen: int = 0
+    lines: str | None = None
+    form: Form = Form.TEXT
 
 
 class Outputs:
     """Opens what a unit writes to. SinkError if a file cannot be opened.
 
-    `path` is the file of a dump that names none; without it a name is made, and told in `named_by_us`.
+    A dump without a file gets one whose name is made here, and told in `named_by_us`.
     """
 
-    def __init__(self, unit: Unit, path: str | None, snaplen: int, stream: TextIO, resolve: Resolve) -> None:
-        self._stream = stream
+    def __init__(self, unit: Unit, to: Destinations, resolve: Resolve) -> None:
         self._events = {field.name: index for index, field in enumerate(PACKET.fields)}
-        values = ValueText(unit.strings, resolve)
-        self._printer = Printer(stream, values, colour=wants_colour(stream, os.environ))
-        self._maps = MapText(values, shutil.get_terminal_size((DEFAULT_WIDTH, 0)).columns)
         self.named_by_us: list[str] = []
         self._sinks: dict[str, tuple[str, PcapngSink]] = {}
         self._dumps: dict[int, PcapngSink] = {}
         self._broken = False
         for spec in unit.events:
             if spec.kind is EventKind.DUMP:
-                self._dumps[spec.id] = self._open(spec.path or path or self._own_name(), snaplen)
+                self._dumps[spec.id] = self._open(spec.path or to.packets or self._own_name(), to.snaplen)
+        self._shown = self._open_shown(to, ValueText(unit.strings, resolve))
 
     def _own_name(self) -> str:
         if not self.named_by_us:
@@ -52,6 +77,21 @@ class Outputs:
         if key not in self._sinks:
             self._sinks[key] = path, PcapngSink(path, snaplen)
         return self._sinks[key][1]
+
+    def _open_shown(self, to: Destinations, values: ValueText) -> EventSink:
+        lines: Lines
+        if to.lines is None:
+            lines = StreamLines(to.stream, "standard error" if to.stream is sys.stderr else "standard output")
+        elif os.path.realpath(to.lines) in self._sinks and os.path.isfile(to.lines):  # noqa: PTH113 -- as a name, like the others
+            raise SinkError(f"cannot write '{escape(to.lines)}': packets are written to it")
+        else:
+            lines = FileLines(to.lines)
+        if to.form is Form.JSON:
+            return JsonSink(lines, values)
+        if to.lines is not None:
+            return Printer(lines, values, width=DEFAULT_WIDTH)
+        width = shutil.get_terminal_size((DEFAULT_WIDTH, 0)).columns
+        return Printer(lines, values, width=width, colour=wants_colour(to.stream, os.environ))
 
     def handler(self, spec: EventSpec) -> Callable[[int, memoryview], None]:
         """What takes the records of an event: wall time in ns, and the record's bytes, valid until `settle`."""
@@ -68,11 +108,11 @@ class Outputs:
             number = values[cpu]
             assert isinstance(number, int)
             packet = bytes(record[size : size + length]) if is_packet else None
-            self._print(lambda: self._printer.write(Event(spec, time, number, values, packet)))
+            self._show(lambda: self._shown.write(Event(spec, time, number, values, packet)))
 
         return show
 
-    def _print(self, what: Callable[[], None]) -> None:
+    def _show(self, what: Callable[[], None]) -> None:
         """A stream that failed says so once; the other outputs go on to their end."""
         if self._broken:
             return
@@ -82,38 +122,42 @@ class Outputs:
             self._broken = True
             raise
 
-    def print_map(self, spec: MapSpec, rows: Mapping[bytes, int], top: int | None) -> None:
-        """Print a map, largest first."""
-        text = "".join(f"{line}\n" for line in self._maps.lines(spec, rows, top))
-        self._print(lambda: self._printer.write_text(text))
+    def print_map(self, spec: MapSpec, content: Mapping[bytes, Value], when: int, top: int | None) -> None:
+        """Show a map as it was at `when` ns since 1970, or its `top` first keys."""
+        self._show(lambda: self._shown.print_map(spec, content, when, top))
 
     def settle(self) -> None:
         """The records of a batch are about to become invalid. Raises SinkError, after all have been settled."""
-        self._each(lambda sink: sink.settle())
-        self._print(self._printer.flush)
+        _all(*(sink.settle for _, sink in self._sinks.values()), lambda: self._show(self._shown.flush))
 
     def flush(self) -> None:
         """Write out what is pending. Raises SinkError, after all have been flushed."""
-        self._each(lambda sink: sink.flush())
+        _all(*(sink.flush for _, sink in self._sinks.values()))
 
-    def close(self, counts: Mapping[str, HookCounts]) -> None:
-        """End every file. Raises SinkError, after all have been closed."""
-        self._each(lambda sink: sink.close(counts))
-        self._print(self._printer.flush)
+    def close(self, counts: Mapping[str, HookCounts], missed: Mapping[str, int]) -> None:
+        """End every file, with the counts by hook and the updates that found a map full.
 
-    def _each(self, what: Callable[[PcapngSink], None]) -> None:
-        """Do it to every file, also when one fails: then the first failure is raised."""
-        first: SinkError | None = None
-        for _, sink in self._sinks.values():
-            try:
-                what(sink)
-            except SinkError as error:
-                first = first or error
-        if first is not None:
-            raise first
+        Raises SinkError, after all have been closed.
+        """
+        _all(
+            *(partial(sink.close, counts) for _, sink in self._sinks.values()),
+            lambda: self._show(lambda: self._shown.close(time.time_ns(), counts, missed)),
+        )
 
     def written(self) -> Iterator[tuple[str, int]]:
         """Each file that did not fail: its name, as it was given, and how many packets went to it."""
         for name, sink in self._sinks.values():
             if sink.packets is not None:
                 yield "standard output" if name == "-" else name, sink.packets
+
+
+def _all(*actions: Callable[[], None]) -> None:
+    """Do them all, also when one fails: then the first failure is raised."""
+    first: SinkError | None = None
+    for action in actions:
+        try:
+            action()
+        except SinkError as error:
+            first = first or error
+    if first is not None:
+        raise first

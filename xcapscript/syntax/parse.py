@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lark import Lark, Token, Transformer, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -53,6 +53,15 @@ SPOKEN = {
 }
 
 
+class Lexeme(NamedTuple):
+    """A token: the name of its terminal, and where it stands; blanks and comments are none."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
 def parse(source: Source) -> ast.Script:
     """The tree of a script; ScriptError if it is not in the language."""
     script: ast.Script = _parse(source, source.text, "start")
@@ -64,6 +73,12 @@ def parse_condition(span: Span) -> ast.Expression:
     # blanks in place of what stands before keep every offset
     expression: ast.Expression = _parse(span.source, " " * span.start + span.text, "condition")
     return expression
+
+
+def lexemes(source: Source) -> list[Lexeme]:
+    """The tokens of a script that `parse` takes."""
+    tokens = _grammar().parse_interactive(source.text, start="start").iter_parse()
+    return [Lexeme(token.type, str(token), token.start_pos or 0, token.end_pos or 0) for token in tokens]
 
 
 def _parse(source: Source, text: str, rule: str) -> Any:

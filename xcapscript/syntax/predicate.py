@@ -1,88 +1,231 @@
-"""What stands in a predicate besides the tcpdump expression; nothing of pcap-filter(7) itself is parsed."""
+"""Takes a predicate apart: conditions about the kernel, and tcpdump expressions, of which nothing is parsed here.
+
+An operand of `and`, `or`, `not` and parentheses is about the kernel if it has a string, an @map, a call, or a name of
+the kernel before an operator. What is not is tcpdump's, and stays together: `port 80 or 443` hangs on its left.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NoReturn
 
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.source import Span
 from xcapscript.syntax import ast
+from xcapscript.syntax.parse import parse_condition
 
-_INNER = re.compile(r'\binner\s*"(?P<text>[^"]*)"')
-_TOKEN = re.compile(r"\[[^\]]*\]|[()]|&&|\|\||!|[^\s()&|!\[]+")
-_AND, _OR, _NOT = frozenset({"and", "&&"}), frozenset({"or", "||"}), frozenset({"not", "!"})
+_TOKEN = re.compile(r'"[^"\n]*"|&&|\|\||!=|==|<=|>=|<<|>>|->|[()\[\]!<>=&|+*^~,]|[^\s()\[\]!<>=&|+*^~,"]+|"')
+_WORDS = {"and": "and", "&&": "and", "or": "or", "||": "or", "not": "not", "!": "not"}
+_OPERATORS = frozenset(
+    {"==", "!=", "<", "<=", ">", ">=", "in", "->", "&", "|", "+", "*", "<<", ">>", "[", "%", "^", "/", "-"}
+)
+INNER = "inner"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """A predicate taken apart: the packet's own expression, and those about the packet inside a tunnel.
+class Pcap:
+    """A tcpdump expression; `inner`: about the packet inside a tunnel."""
 
-    All of them have to match. An expression is text with the place that it was written at.
-    """
-
-    outer: ast.Predicate | None
-    inner: tuple[ast.Predicate, ...]
+    expression: ast.Predicate
+    inner: bool = False
 
 
-def split(predicate: ast.Predicate) -> Parts:
-    """Take a predicate apart; ScriptError where `inner "..."` is not an operand of a plain chain of `and`."""
-    found = list(_INNER.finditer(predicate.text))
-    if not found:
-        return Parts(predicate, ())
-    inner = tuple(_part(predicate, match.start("text"), match.end("text")) for match in found)
-    for match in found:
-        _check_place(predicate, match)
-    # What is taken out leaves blanks, so that every character keeps its place; "and" has nothing to join then.
-    text = _INNER.sub(lambda match: " " * len(match[0]), predicate.text)
-    text = _drop_joints(text)
-    return Parts(ast.Predicate(text, predicate.span) if text.strip() else None, inner)
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something about the kernel."""
+
+    expression: ast.Expression
 
 
-def _part(predicate: ast.Predicate, start: int, end: int) -> ast.Predicate:
-    at = predicate.span.start
-    return ast.Predicate(predicate.text[start:end], predicate.span.source.span(at + start, at + end))
+@dataclass(frozen=True, slots=True)
+class Negated:
+    """The opposite."""
+
+    operand: Part
 
 
-def _check_place(predicate: ast.Predicate, match: re.Match[str]) -> None:
-    """The operand must stand at the top, in a chain that has no `or`, and without a `not` of its own."""
-    blanked = _INNER.sub(lambda other: "x" * len(other[0]), predicate.text)
-    depth, before = 0, ""
-    at_top = False
-    for token in _TOKEN.finditer(blanked):
-        word = token[0]
-        if token.start() == match.start():
-            at_top = depth == 0
-            if before in _NOT:
-                _refuse(predicate, match, "'not inner' is not in this version", 'negate within: inner "not tcp"')
-        depth += (word == "(") - (word == ")")
-        if depth == 0 and word in _OR:
-            _refuse(predicate, match, "'inner' and 'or' in one chain need parentheses around the rest")
-        before = word
-    if not at_top:
-        _refuse(predicate, match, "'inner' within parentheses is not in this version", "join it with 'and' at the top")
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Operands, of which all (`and`) or one (`or`) must hold."""
+
+    operator: str
+    operands: tuple[Part, ...]
 
 
-def _refuse(predicate: ast.Predicate, match: re.Match[str], message: str, *hints: str) -> None:
-    at = predicate.span.start
-    span: Span = predicate.span.source.span(at + match.start(), at + match.start() + len("inner"))
-    raise ScriptError([Diagnostic(Code.BAD_FILTER, message, span, hints)])
+Part = Pcap | Condition | Negated | Chain
 
 
-def _drop_joints(text: str) -> str:
-    """Without the `and`s that have nothing on one side: at the ends, and of two in a row one."""
-    result = list(text)
-    pending = True
-    last: re.Match[str] | None = None
-    for token in _TOKEN.finditer(text):
-        joint = token[0] in _AND
-        if joint and pending:
-            result[token.start() : token.end()] = " " * len(token[0])
-        elif joint:
-            last = token
-        else:
-            last = None
-        pending = joint
-    if last is not None:
-        result[last.start() : last.end()] = " " * len(last[0])
-    return "".join(result)
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What belongs to the kernel: names that stand before an operator, those of fields, and those of functions."""
+
+    values: frozenset[str]
+    fields: frozenset[str]
+    functions: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str
+    start: int
+    end: int
+
+    @property
+    def word(self) -> str:
+        """`and`, `or` or `not`, however it is written; nothing for other tokens."""
+        return _WORDS.get(self.text, "")
+
+
+def split(predicate: ast.Predicate, names: Names) -> Part | None:
+    """The parts of a predicate, None if it is empty; ScriptError where its form is wrong."""
+    tokens = [_Token(match[0], match.start(), match.end()) for match in _TOKEN.finditer(predicate.text)]
+    return _Splitter(predicate, names).part(tokens) if tokens else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Splitter:
+    predicate: ast.Predicate
+    names: Names
+
+    def part(self, tokens: Sequence[_Token]) -> Part:
+        """What some tokens are: a chain, or one operand."""
+        if not self._has_kernel(tokens):
+            return self._pcap(tokens)
+        operands, joints = _at_top(tokens)
+        if len(operands) == 1:
+            return self._operand(tokens)
+        for one, other in pairwise(joints):
+            if one.word != other.word:
+                hint = "put parentheses around what belongs together"
+                message = f"'{one.text}' and '{other.text}' in one chain with conditions about the kernel"
+                self._refuse(other, message, hint)
+        for joint, operand in zip((None, *joints), operands, strict=True):
+            if not operand:
+                self._refuse(joint or joints[0], f"'{(joint or joints[0]).text}' has nothing on one side")
+        return self._chain(operands, joints)
+
+    def _chain(self, operands: list[Sequence[_Token]], joints: list[_Token]) -> Part:
+        """The operands in order, but those of tcpdump are one."""
+        found: list[Part] = []
+        joined: list[tuple[_Token | None, Sequence[_Token]]] = []
+        place = 0
+        for joint, operand in zip((None, *joints), operands, strict=True):
+            if self._has_kernel(operand):
+                found.append(self.part(operand))
+            else:
+                place = place if joined else len(found)
+                joined.append((joint, operand))
+        if joined:
+            found.insert(place, Pcap(self._joined(joined)))
+        return found[0] if len(found) == 1 else Chain(joints[0].word, tuple(found))
+
+    def _joined(self, operands: list[tuple[_Token | None, Sequence[_Token]]]) -> ast.Predicate:
+        """The operands with what joins them, each character at its own place; blanks between."""
+        first, last = operands[0][1][0].start, operands[-1][1][-1].end
+        text = [" "] * (last - first)
+        for number, (joint, tokens) in enumerate(operands):
+            start = joint.start if number and joint else tokens[0].start
+            # what stands between the joint and its operand is no more than blanks
+            text[start - first : tokens[-1].end - first] = self.predicate.text[start : tokens[-1].end]
+        return ast.Predicate("".join(text), self._span(first, last))
+
+    def _operand(self, tokens: Sequence[_Token]) -> Part:
+        """One operand that has something of the kernel's in it."""
+        if tokens[0].word == "not":
+            if len(tokens) == 1:
+                self._refuse(tokens[0], "'not' has nothing behind it")
+            return Negated(self.part(tokens[1:]))
+        if tokens[0].text == "(" and _closing(tokens) == len(tokens) - 1:
+            if len(tokens) == 2:
+                self._refuse(tokens[0], "the parentheses are empty")
+            if self._is_compound(tokens[1:-1]):
+                return self.part(tokens[1:-1])
+        if tokens[0].text == INNER:
+            return self._inner(tokens)
+        if len(tokens) == 1 and tokens[0].text in self.names.values:
+            hint = f"compare it: {tokens[0].text} == ..."
+            self._refuse(tokens[0], f"'{tokens[0].text}' alone says nothing about a packet", hint)
+        return Condition(parse_condition(self._span(tokens[0].start, tokens[-1].end)))
+
+    def _is_compound(self, tokens: Sequence[_Token]) -> bool:
+        """Whether it is more than one condition, or one that is tcpdump's or negated."""
+        return any(token.word or token.text == INNER for token in tokens)
+
+    def _inner(self, tokens: Sequence[_Token]) -> Part:
+        text = tokens[1] if len(tokens) > 1 else None
+        if len(tokens) != 2 or text is None or not text.text.startswith('"'):
+            self._refuse(tokens[0], "'inner' takes a tcpdump expression in quotes", 'write inner "tcp port 80"')
+        span = self._span(text.start + 1, text.end - 1)
+        return Pcap(ast.Predicate(span.text, span), inner=True)
+
+    def _pcap(self, tokens: Sequence[_Token]) -> Part:
+        start, end = tokens[0].start, tokens[-1].end
+        return Pcap(ast.Predicate(self.predicate.text[start:end], self._span(start, end)))
+
+    def _has_kernel(self, tokens: Sequence[_Token]) -> bool:
+        return any(self._is_kernel(tokens, at) for at in range(len(tokens)))
+
+    def _is_kernel(self, tokens: Sequence[_Token], at: int) -> bool:
+        """Whether a token makes its operand one about the kernel."""
+        text = tokens[at].text
+        following = tokens[at + 1].text if at + 1 < len(tokens) else ""
+        if text.startswith(('"', "@")):
+            return True
+        if text in self.names.functions and following == "(":
+            return True
+        root, dot, _ = text.partition(".")
+        if root in self.names.values and dot:
+            return True
+        if text in self.names.fields:
+            return True
+        if root not in self.names.values:
+            return False
+        before = tokens[at - 1] if at else None
+        first = before is None or bool(before.word) or before.text == "("
+        last = at + 1 == len(tokens) or bool(tokens[at + 1].word) or following == ")"
+        return following in _OPERATORS or (first and last)
+
+    def _span(self, start: int, end: int) -> Span:
+        at = self.predicate.span.start
+        return self.predicate.span.source.span(at + start, at + end)
+
+    def _refuse(self, token: _Token, message: str, *hints: str) -> NoReturn:
+        raise ScriptError([Diagnostic(Code.BAD_PREDICATE, message, self._span(token.start, token.end), hints)])
+
+
+def _at_top(tokens: Sequence[_Token]) -> tuple[list[Sequence[_Token]], list[_Token]]:
+    """The operands of the chain that is not within parentheses, and what joins them."""
+    operands: list[Sequence[_Token]] = []
+    joints: list[_Token] = []
+    depth, start = 0, 0
+    for at, token in enumerate(tokens):
+        depth += (token.text in "([") - (token.text in ")]")
+        if depth == 0 and token.word in ("and", "or"):
+            operands.append(tokens[start:at])
+            joints.append(token)
+            start = at + 1
+    return [*operands, tokens[start:]], joints
+
+
+def _closing(tokens: Sequence[_Token]) -> int:
+    """Where the parenthesis closes that the tokens begin with; -1 if nowhere."""
+    depth = 0
+    for at, token in enumerate(tokens):
+        depth += (token.text == "(") - (token.text == ")")
+        if depth == 0:
+            return at
+    return -1
+
+
+def each(part: Part) -> Iterator[Part]:
+    """All parts at and below one."""
+    yield part
+    match part:
+        case Negated(operand):
+            yield from each(operand)
+        case Chain(_, operands):
+            for operand in operands:
+                yield from each(operand)

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* What every program shares: the switch, the counters and the state of one hit. The generated text has defined
- * struct xcap_event, struct xcap_packet_event and XCAP_WINDOW before this. */
+ * struct xcap_event, struct xcap_packet_event, struct xcap_flow and XCAP_WINDOW before this. */
 #pragma once
 
 #define XCAP_INLINE static inline __attribute__((always_inline))
+
+typedef u64 __attribute__((__may_alias__)) xcap_chars;
 
 /* One for all programs, mapped by user space, which opens and closes the gate `live`. */
 struct xcap_control {
 	u32 live;
 	u32 exited;    /* a program said exit: the ring may have been too full to tell */
 	s64 remaining; /* how many hits may still be sent, under a limit */
+	u64 started;   /* CLOCK_MONOTONIC, ns */
 };
 
 /* One per program and CPU; the order is that of unit.Counter. */
@@ -18,7 +21,9 @@ struct xcap_counters {
 	u64 no_packet;
 	u64 no_link;
 	u64 no_match;
+	u64 no_condition;
 	u64 unread;
+	u64 bad_reads;
 	u64 matched;
 	u64 lost;
 };

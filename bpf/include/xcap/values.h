@@ -19,6 +19,34 @@ XCAP_INLINE u32 xcap_uid(struct xcap_hit *hit, const struct sk_buff *skb)
 	return bpf_get_current_uid_gid();
 }
 
+/* The program's own `control` tells when the run began. */
+#define xcap_elapsed(hit, skb) (bpf_ktime_get_ns() - control->started)
+
+XCAP_INLINE u32 xcap_gid(struct xcap_hit *hit, const struct sk_buff *skb)
+{
+	return bpf_get_current_uid_gid() >> 32;
+}
+
+XCAP_INLINE u64 xcap_cgroup(struct xcap_hit *hit, const struct sk_buff *skb)
+{
+	return bpf_get_current_cgroup_id();
+}
+
+XCAP_INLINE u32 xcap_mark(struct xcap_hit *hit, const struct sk_buff *skb)
+{
+	return skb ? skb->mark : 0;
+}
+
+XCAP_INLINE u32 xcap_queue(struct xcap_hit *hit, const struct sk_buff *skb)
+{
+	return skb ? skb->queue_mapping : 0;
+}
+
+XCAP_INLINE u32 xcap_caplen(struct xcap_hit *hit, const struct sk_buff *skb)
+{
+	return hit->cap_len;
+}
+
 XCAP_INLINE u32 xcap_cpu(struct xcap_hit *hit, const struct sk_buff *skb)
 {
 	return bpf_get_smp_processor_id();
@@ -48,6 +76,66 @@ XCAP_INLINE u32 xcap_ifindex(struct xcap_hit *hit, const struct sk_buff *skb)
 	if (!dev || bpf_probe_read_kernel(&ifindex, sizeof(ifindex), &dev->ifindex))
 		return 0;
 	return ifindex;
+}
+
+/* What the verifier takes for a pointer as a number like any other. */
+XCAP_INLINE u64 xcap_scalar(u64 *room, u64 pointer)
+{
+	*(volatile u64 *)room = pointer;
+	return *(volatile u64 *)room;
+}
+
+/* A number of kernel memory, without sign; 0, and counted, if it cannot be read. */
+XCAP_INLINE u64 xcap_peek(struct xcap_counters *counters, u64 address, u32 size)
+{
+	u64 number = 0;
+	u32 word = 0;
+	u16 half = 0;
+	u8 byte = 0;
+	long failed;
+
+	if (size == 8)
+		failed = bpf_probe_read_kernel(&number, 8, (const void *)address);
+	else if (size == 4)
+		failed = bpf_probe_read_kernel(&word, 4, (const void *)address), number = word;
+	else if (size == 2)
+		failed = bpf_probe_read_kernel(&half, 2, (const void *)address), number = half;
+	else
+		failed = bpf_probe_read_kernel(&byte, 1, (const void *)address), number = byte;
+	if (!failed)
+		return number;
+	counters->bad_reads++;
+	return 0;
+}
+
+/* A string of kernel memory, zeros behind it. */
+XCAP_INLINE void xcap_peek_string(struct xcap_counters *counters, char *to, u32 size, u64 address)
+{
+	__builtin_memset(to, 0, size);
+	if (bpf_probe_read_kernel_str(to, size, (const void *)address) < 0)
+		counters->bad_reads++;
+}
+
+/* Let `kept` be the larger of itself and a number. An interrupt on this CPU may do the same meanwhile. */
+XCAP_INLINE void xcap_raise(u64 *kept, u64 number)
+{
+#pragma unroll
+	for (int turn = 0; turn < 4; turn++) {
+		u64 before = *(volatile u64 *)kept;
+
+		if (before >= number || __sync_val_compare_and_swap(kept, before, number) == before)
+			return;
+	}
+}
+
+/* The bucket of a linear histogram. */
+XCAP_INLINE u32 xcap_step(s64 value, s64 low, s64 high, u64 step)
+{
+	if (value < low)
+		return 0;
+	if (value >= high)
+		return (u64)(high - low) / step + 1;
+	return (u64)(value - low) / step + 1;
 }
 
 /* What lies behind the NUL of a name that was once longer must not make two keys of one name. */

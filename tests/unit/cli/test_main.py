@@ -79,7 +79,7 @@ def test_mistakes_are_shown_under_the_program() -> None:
 def test_a_wrong_command_line_is_told_in_one_line_and_a_hint() -> None:
     assert xcap("-c", "ten", "-e", "rx") == (
         WRONG_USAGE,
-        "xcap: argument -c: 'ten' is not a number from 1\nxcap: see 'xcap --help'\n",
+        "xcap: argument -c: 'ten' is not a number from 1 to 999999999999999999\nxcap: see 'xcap --help'\n",
     )
 
 

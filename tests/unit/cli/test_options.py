@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from xcapscript import __version__
-from xcapscript.cli.options import STAGES, Options, parse_options
+from xcapscript.cli.options import STAGES, Options, parse_options, usage
 from xcapscript.errors import UsageError
 
 PLAIN = Options(
     program=None,
     files=(),
     arguments=(),
+    named={},
     list=None,
     write=None,
     count=None,
@@ -46,9 +47,16 @@ def given(*arguments: str) -> dict[str, object]:
         (["-l", "skb"], {"list": "skb"}),
         (["-l", "-v"], {"list": "*", "verbose": True}),
         (["-e", "rx", "-w", "-"], {"program": "rx", "write": "-"}),
+        (["-e", "rx", "-o", "lines"], {"program": "rx", "output": "lines"}),
+        (["-e", "rx", "-f", "json"], {"program": "rx", "format": "json"}),
+        (["-e", "rx", "-f", "text"], {"program": "rx"}),
         (["-e", "rx", "-c", "10"], {"program": "rx", "count": 10}),
         (["-e", "rx", "-s", "128"], {"program": "rx", "snaplen": 128}),
-        (["-e", "rx", "-s", "0"], {"program": "rx"}),
+        (["-e", "rx", "-s", "0"], {"program": "rx", "snaplen": 0}),
+        (["-e", "rx", "-s", "4294967296"], {"program": "rx", "snaplen": 0xFFFFFFFF}),
+        (["-l", "-v", "skb"], {"list": "skb", "verbose": True}),
+        (["x.xcap", "--out=a=b"], {"files": ("x.xcap",), "named": {"out": "a=b"}}),
+        (["x.xcap", "--help"], {"files": ("x.xcap",), "help": True}),
         (["-e", "rx", "-i", "eth0"], {"program": "rx", "interface": "eth0"}),
         (["-e", "rx", "--cmd", "ping -c 1 ::1"], {"program": "rx", "command": "ping -c 1 ::1"}),
         (["-e", "rx", "-nqv"], {"program": "rx", "no_names": True, "quiet": True, "verbose": True}),
@@ -129,6 +137,9 @@ def test_there_must_be_a_program(line: list[str]) -> None:
         ["--nonsense"],
         ["-z"],
         ["-w"],
+        ["-o"],
+        ["-f", "xml"],
+        ["-w", "-", "-o", "-"],
         ["-e"],
         ["--cmd"],
     ],
@@ -147,7 +158,7 @@ def test_an_interface_may_have_as_long_a_name_as_the_kernel_allows() -> None:
     assert given("-e", "rx", "-i", "fifteen_letters")["interface"] == "fifteen_letters"
 
 
-@pytest.mark.parametrize(("line", "text"), [(["--version"], f"xcap {__version__}\n"), (["--help"], "usage: xcap")])
+@pytest.mark.parametrize(("line", "text"), [(["--version"], f"xcap {__version__}\n")])
 def test_questions_are_answered_on_standard_output(
     line: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,10 +170,31 @@ def test_questions_are_answered_on_standard_output(
     assert err == ""
 
 
-def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parse_options(["--help"])
-    out = capsys.readouterr().out
-    options = ["-e", "-w", "-c", "-s", "-i", "--time", "--cmd", "-l", "-n", "-q", "-v", "--why", "--check", "--dump"]
+@pytest.mark.parametrize("word", ["--out", "--out=1", "--9=1"])
+def test_a_parameter_without_a_program_or_a_value_is_refused(word: str) -> None:
+    with pytest.raises(UsageError, match="unrecognized arguments"):
+        parse_options([word] if word.endswith("=1") else ["x.xcap", word])
+
+
+def test_help_names_every_option() -> None:
+    out = usage()
+    options = [
+        "-e",
+        "-w",
+        "-o",
+        "-f",
+        "-c",
+        "-s",
+        "-i",
+        "--time",
+        "--cmd",
+        "-l",
+        "-n",
+        "-q",
+        "-v",
+        "--why",
+        "--check",
+        "--dump",
+    ]
     assert [option for option in options if f"  {option} " not in out and f"  {option}\n" not in out] == []
     assert "exit status: 0; exit(n)'s n; 1 the program is wrong" in out

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xcapscript.codegen.stmt import key_layout
+from xcapscript.codegen.maps import key_layout
 from xcapscript.codegen.structs import ctype, members, struct_text
 from xcapscript.layout import EVENT, PACKET, Layout, lay_out
 from xcapscript.types import (

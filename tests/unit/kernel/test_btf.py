@@ -8,9 +8,22 @@ from pathlib import Path
 import pytest
 
 from xcapscript.errors import KernelError
-from xcapscript.kernel.btf import Btf, Kind, Member
-from xcapscript.kernel.facts import Argument
-from xcapscript.types import S32, S64, U8, U32, EnumType, IntType, OpaqueType, PointerType, Type
+from xcapscript.kernel.btf import Btf, Kind
+from xcapscript.kernel.facts import Argument, Member, Struct
+from xcapscript.types import (
+    S32,
+    S64,
+    U8,
+    U32,
+    ArrayType,
+    EnumType,
+    IntType,
+    OpaqueType,
+    PointerType,
+    StringType,
+    StructType,
+    Type,
+)
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 needs_btf = pytest.mark.skipif(not VMLINUX.exists(), reason="the running kernel has no BTF")
@@ -181,9 +194,20 @@ def test_pointers_are_named_as_c_does(tmp_path: Path) -> None:
     assert [argument.type for argument in found.arguments] == [PointerType(target) for target in targets]
 
 
-def test_a_struct_by_value_is_opaque(tmp_path: Path) -> None:
+def test_a_struct_by_value_is_known_by_its_id(tmp_path: Path) -> None:
     blob = Blob()
-    assert mapped(blob, blob.struct("pair", 4, [("value", blob.int, 0)]), tmp_path) == OpaqueType("struct pair")
+    pair = blob.struct("pair", 4, [("value", blob.int, 0)])
+    kind = mapped(blob, pair, tmp_path)
+    assert kind == StructType("struct pair", pair)
+    found = blob.load(tmp_path).struct_of(kind)
+    assert found == Struct("struct pair", 4, (Member("value", S32, 0),))
+
+
+def test_characters_are_a_string(tmp_path: Path) -> None:
+    blob = Blob()
+    char = blob.add("char", Kind.INT, 1, tail=struct.pack("=I", 8 | 1 << 24))
+    name = blob.add("", Kind.ARRAY, 0, tail=struct.pack("=III", char, blob.int, 16))
+    assert mapped(blob, name, tmp_path) == StringType(16)
 
 
 def test_the_members_of_a_struct(tmp_path: Path) -> None:
@@ -205,7 +229,7 @@ def test_the_members_of_a_struct(tmp_path: Path) -> None:
         Member("mark", U32, 32),
         Member("kind", U32, 64, 3),
         Member("rest", U32, 67),
-        Member("cb", OpaqueType("unsigned int[3]"), 96),
+        Member("cb", ArrayType(U32, 3, 4), 96),
     )
     assert found.member("mark") == found.members[1]
     assert found.member("none") is None

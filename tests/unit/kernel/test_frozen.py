@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from xcapscript.kernel.facts import Argument, Kernel, RawTracepoint, Tracepoint, TracepointField
+from xcapscript.kernel.facts import Argument, Kernel, Member, RawTracepoint, Struct, Tracepoint, TracepointField
 from xcapscript.kernel.frozen import FrozenKernel, freeze
-from xcapscript.types import S32, U8, U64, EnumType, OpaqueType, PointerType, StringType
+from xcapscript.types import S32, U8, U64, ArrayType, EnumType, OpaqueType, PointerType, StringType, StructType
 
 LINUX_6_18 = Path(__file__).parents[2] / "data" / "kernel" / "linux-6.18.json"
 
+SHAPES = {
+    "possible_net_t": Struct("possible_net_t", 8, (Member("net", PointerType("struct net"), 0),)),
+    "struct sk_buff": Struct(
+        "struct sk_buff",
+        64,
+        (
+            Member("cb", StringType(48), 0),
+            Member("nets", ArrayType(StructType("possible_net_t", 0), 2, 8), 384),
+            Member("pkt_type", U8, 400, 3),
+        ),
+    ),
+}
 REASON = EnumType("reason", ((0, "NONE"), (0xFFFF0000, "MASK")))
 RAW = RawTracepoint(
     "kfree_skb",
@@ -56,16 +68,28 @@ class Original:
     def enum(self, name: str) -> EnumType | None:
         return REASON if name == REASON.name else None
 
+    def struct(self, name: str) -> Struct | None:
+        return SHAPES.get(f"struct {name}")
+
+    def struct_of(self, kind: StructType) -> Struct | None:
+        return SHAPES.get(kind.name)
+
+    def network_namespace(self, _name: str) -> int | None:
+        return None
+
 
 def test_a_kernel_is_thawed_as_it_was_frozen(tmp_path: Path) -> None:
     path = tmp_path / "kernel.json"
-    path.write_text(freeze(Original(), ["kfree_skb", "none"], ["skb:kfree_skb", "skb:none"]))
+    path.write_text(freeze(Original(), ["kfree_skb", "none"], ["skb:kfree_skb", "skb:none"], ["sk_buff", "none"]))
     kernel: Kernel = FrozenKernel(path)
     assert kernel.raw_tracepoint("kfree_skb") == RAW
     assert kernel.tracepoint("skb", "kfree_skb") == RECORD
     assert kernel.enum("reason") == REASON
     assert list(kernel.raw_tracepoints()) == ["kfree_skb"]
     assert list(kernel.tracepoints()) == ["skb:kfree_skb"]
+    assert kernel.struct("sk_buff") == kernel.struct_of(StructType("struct sk_buff", 7)) == SHAPES["struct sk_buff"]
+    assert kernel.struct_of(StructType("possible_net_t", 8)) == SHAPES["possible_net_t"]
+    assert kernel.struct("none") is None
 
 
 def test_what_was_not_frozen_is_not_there() -> None:

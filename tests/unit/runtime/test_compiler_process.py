@@ -25,6 +25,7 @@ from xcapscript.unit import Aggregation, Attachment, HookKind, MapSpec, Program,
 ROOT = Path(__file__).parents[3]
 SOURCE = Source("x.xcap", "drop { count; } begin { }")
 SPAN = SOURCE.span(0, 15)
+COUNTED = lay_out("value", [("value", U64)])
 
 PREFACE = """\
 import array, json, os, socket, sys
@@ -58,7 +59,7 @@ def unit(programs: int = 2, maps: int = 1) -> Unit:
     kinds = [Attachment(HookKind.RAWTRACEPOINT, "kfree_skb"), Attachment(HookKind.BEGIN)]
     kinds += [Attachment(HookKind.TRACEPOINT, "skb:kfree_skb", 7), Attachment(HookKind.INTERVAL, period=5)]
     key = lay_out("key", [("k0", U64)])
-    specs = [MapSpec(f"@{n}", f"xcap_map_{n}", key, Aggregation.COUNT, False, 9, SPAN) for n in range(maps)]  # noqa: FBT003
+    specs = [MapSpec(f"@{n}", f"xcap_map_{n}", key, COUNTED, Aggregation.COUNT, False, 9, SPAN) for n in range(maps)]  # noqa: FBT003
     probes = [Program(f"xcap_probe_{n}", kinds[n % 4], "drop", SPAN) for n in range(programs)]
     return Unit("int x; /* żółć */\n", tuple(probes), (), tuple(specs), (), 8)
 

@@ -1,6 +1,4 @@
-import errno
 import io
-import os
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,11 +7,12 @@ import pytest
 from xcapscript.errors import CompilerBug
 from xcapscript.event import Event
 from xcapscript.layout import EVENT, PACKET, Value, lay_out
-from xcapscript.sinks.base import SinkError
+from xcapscript.sinks.lines import StreamLines
 from xcapscript.sinks.printer import Printer, wants_colour
 from xcapscript.sinks.values import ValueText
-from xcapscript.types import IFNAME, S32, U32, EnumType, InternedType, StackType, Type
-from xcapscript.unit import EventKind, EventSpec
+from xcapscript.source import Source
+from xcapscript.types import IFNAME, S32, U32, U64, EnumType, InternedType, StackType, Type
+from xcapscript.unit import Aggregation, EventKind, EventSpec, MapSpec
 
 SpecMaker = Callable[..., EventSpec]
 RecordMaker = Callable[..., bytes]
@@ -39,7 +38,7 @@ def resolve(addresses: tuple[int, ...], depth: int) -> list[str]:
 
 def printed(*events: Event, colour: bool = False) -> str:
     stream = io.StringIO()
-    printer = Printer(stream, ValueText(("drop", "two\n"), resolve), colour=colour)
+    printer = Printer(StreamLines(stream, "a stream"), ValueText(("drop", "two\n"), resolve), width=80, colour=colour)
     for event in events:
         printer.write(event)
     printer.flush()
@@ -135,20 +134,21 @@ def test_what_is_not_to_be_printed(make_spec: SpecMaker) -> None:
         printed(values_event(make_spec, EventKind.EXIT))
 
 
-class FullStream(io.StringIO):
-    def write(self, _text: str, /) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def test_bytes_stand_under_their_line(make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    event = packet_event(make_spec(EventKind.HEX), make_record(PING[:20], link=101, wire_len=84))
+    assert printed(event).splitlines()[1:] == [
+        "\t0x0000:  4500 0054 0000 4000 4001 0000 0a4d 0001  E..T..@.@....M..",
+        "\t0x0010:  0a4d 0002                                .M..",
+    ]
+    assert printed(packet_event(make_spec(EventKind.HEX), make_record(b""))).count("\n") == 1
 
-    def flush(self) -> None:
-        raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
 
-
-def test_a_stream_that_fails(make_spec: SpecMaker, make_record: RecordMaker) -> None:
-    printer = Printer(FullStream(), ValueText((), resolve))
-    with pytest.raises(SinkError) as caught:
-        printer.write(packet_event(make_spec(EventKind.LINE), make_record(PING, link=101)))
-    assert caught.value.message == "cannot write standard output: No space left on device"
-    assert caught.value.errno == errno.ENOSPC
-    with pytest.raises(SinkError) as caught:
-        printer.flush()
-    assert caught.value.errno == errno.EPIPE
+def test_a_map_and_the_end() -> None:
+    key, value = lay_out("key", []), lay_out("value", [("value", U64)])
+    span = Source("x", "x").span(0, 1)
+    of = MapSpec("@n", "map_0", key, value, Aggregation.COUNT, signed=False, max_entries=1, span=span)
+    stream = io.StringIO()
+    printer = Printer(StreamLines(stream, "a stream"), ValueText((), resolve), width=80)
+    printer.print_map(of, {b"": 3}, TIME, None)
+    printer.close(TIME, {}, {})
+    assert stream.getvalue() == "@n: 3\n"

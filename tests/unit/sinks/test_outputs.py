@@ -1,0 +1,128 @@
+import errno
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xcapscript.layout import EVENT, lay_out
+from xcapscript.sinks.base import HookCounts, SinkError
+from xcapscript.sinks.outputs import Destinations, Form, Outputs
+from xcapscript.source import Source
+from xcapscript.types import U64
+from xcapscript.unit import Aggregation, EventKind, EventSpec, MapSpec, Unit
+
+SpecMaker = Callable[..., EventSpec]
+RecordMaker = Callable[..., bytes]
+
+TIME = 1_700_000_000_123_456_789
+IP = bytes.fromhex("45000014000000004000000001020304" + "05060708")
+COUNT = MapSpec(
+    "@n",
+    "map_0",
+    lay_out("key", []),
+    lay_out("value", [("value", U64)]),
+    Aggregation.COUNT,
+    signed=False,
+    max_entries=1,
+    span=Source("x", "x").span(0, 1),
+)
+
+
+def unit(*events: EventSpec) -> Unit:
+    return Unit("", (), events, (COUNT,), (), 1)
+
+
+def outputs(to: Destinations, *events: EventSpec) -> Outputs:
+    return Outputs(unit(*events), to, lambda addresses, depth: [hex(a) for a in addresses[:depth]])
+
+
+def run(found: Outputs, spec: EventSpec, record: bytes) -> None:
+    found.handler(spec)(TIME, memoryview(record))
+    found.settle()
+    found.print_map(COUNT, {b"": 3}, TIME, None)
+    found.close({"drop": HookCounts(1, 0)}, {})
+
+
+@pytest.mark.parametrize("kind", [EventKind.LINE, EventKind.HEX])
+def test_text(make_spec: SpecMaker, make_record: RecordMaker, kind: EventKind) -> None:
+    spec, stream = make_spec(kind), io.StringIO()
+    run(outputs(Destinations(stream), spec), spec, make_record(IP, link=101))
+    first, *rest = stream.getvalue().splitlines()
+    assert " drop veth-b IP 1.2.3.4 > 5.6.7.8:" in first
+    assert len(rest) == (1 if kind is EventKind.LINE else 3)
+    assert rest[-1] == "@n: 3"
+
+
+def test_json(make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    spec, stream = make_spec(EventKind.LINE), io.StringIO()
+    run(outputs(Destinations(stream, form=Form.JSON), spec), spec, make_record(IP, link=101))
+    entries = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [entry["type"] for entry in entries] == ["packet", "map", "end"]
+    assert entries[0]["ns"] == entries[1]["ns"] == TIME
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_a_file_of_their_own(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker, form: Form) -> None:
+    spec, stream, path = make_spec(EventKind.LINE), io.StringIO(), tmp_path / "lines"
+    stream.isatty = lambda: True  # type: ignore[method-assign]
+    run(outputs(Destinations(stream, lines=str(path), form=form), spec), spec, make_record(IP, link=101))
+    assert stream.getvalue() == ""
+    text = path.read_text(encoding="utf-8")
+    assert "1.2.3.4 > 5.6.7.8" in text
+    assert "\x1b" not in text
+
+
+def test_lines_and_packets_in_one_file_are_refused(tmp_path: Path, make_spec: SpecMaker) -> None:
+    path = tmp_path / "f"
+    (tmp_path / "other").symlink_to(path)
+    with pytest.raises(SinkError) as caught:
+        outputs(Destinations(io.StringIO(), str(path), lines=f"{tmp_path}/other"), make_spec())
+    assert caught.value.message == f"cannot write '{tmp_path}/other': packets are written to it"
+    outputs(Destinations(io.StringIO(), os.devnull, lines=os.devnull), make_spec())
+
+
+class FullStream(io.StringIO):
+    def write(self, _text: str, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_stream_that_fails_says_so_once(make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    spec = make_spec(EventKind.LINE)
+    found = outputs(Destinations(FullStream()), spec)
+    with pytest.raises(SinkError, match="cannot write standard output: No space left on device"):
+        found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
+    run(found, spec, make_record(IP, link=101))
+
+
+def test_standard_error_is_called_so(
+    make_spec: SpecMaker, make_record: RecordMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", FullStream())
+    spec = make_spec(EventKind.LINE)
+    found = outputs(Destinations(sys.stderr), spec)
+    with pytest.raises(SinkError, match="cannot write standard error: No space left on device"):
+        found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
+
+
+def test_files_are_ended_also_when_lines_fail(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    path, dump = tmp_path / "f", make_spec(EventKind.DUMP)
+    shown = make_spec(EventKind.PRINTF, lay_out("values", [(f.name, f.type) for f in EVENT.fields]), id=4, format="x")
+    found = outputs(Destinations(FullStream(), str(path)), dump, shown)
+    found.handler(dump)(TIME, memoryview(make_record(IP, link=101)))
+    with pytest.raises(SinkError):
+        found.handler(shown)(TIME, memoryview(bytes(EVENT.size)))
+    found.close({}, {})
+    assert list(found.written()) == [(str(path), 1)]
+    assert path.stat().st_size > 100
+
+
+def test_a_name_is_made_once(tmp_path: Path, make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = outputs(Destinations(io.StringIO()), make_spec(id=0), make_spec(id=1))
+    (name,) = found.named_by_us
+    assert name.startswith("xcap-")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

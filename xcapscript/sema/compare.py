@@ -1,0 +1,144 @@
+"""Comparisons: numbers, names of enums, strings, addresses and networks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from xcapscript.builtins import BUILTINS, CONSTANTS, STATE_PREFIXES
+from xcapscript.diagnostics import Code, did_you_mean
+from xcapscript.nodes import (
+    BuiltinValue,
+    Compare,
+    CompareText,
+    Expression,
+    InNetwork,
+    Not,
+    Number,
+    Text,
+)
+from xcapscript.sema.refusal import refuse
+from xcapscript.sema.structures import Structures
+from xcapscript.syntax import ast
+from xcapscript.types import (
+    U8,
+    U64,
+    EnumType,
+    FlowType,
+    InternedType,
+    IntType,
+    IpType,
+    MacType,
+    StringType,
+    is_number,
+)
+
+EQUALITY = frozenset({"==", "!="})
+NETNS = "netns"
+
+
+class Resolver(Protocol):
+    """What resolves the two sides."""
+
+    @property
+    def structures(self) -> Structures: ...
+
+    def value(self, node: ast.Expression) -> Expression: ...
+
+
+def comparison(resolver: Resolver, node: ast.Binary) -> Expression:
+    """`left operator right`, where the operator compares; ScriptError if the two cannot be compared."""
+    if node.operator == "in":
+        return _in_network(resolver, node)
+    left, right = _sides(resolver, node)
+    match left.type, right.type:
+        case StringType(), InternedType():
+            return _text(node, left, right)
+        case InternedType(), StringType():
+            return _text(node, right, left)
+        case (
+            (IpType(), IpType())
+            | (FlowType(), FlowType())
+            | (MacType(), MacType())
+            | (
+                InternedType(),
+                InternedType(),
+            )
+        ):
+            if node.operator not in EQUALITY:
+                refuse(Code.TYPE_CLASH, node, f"a {left.type} is not less or greater than another", "use == or !=")
+            return Compare(node.operator, left, right, U8)
+    if is_number(left.type) and is_number(right.type):
+        return Compare(node.operator, left, right, U8)
+    message = f"'{node.left.span.text}' is a {left.type}, and '{node.right.span.text}' a {right.type}"
+    refuse(Code.TYPE_CLASH, node, f"{message}: they cannot be compared")
+
+
+def _sides(resolver: Resolver, node: ast.Binary) -> tuple[Expression, Expression]:
+    """Both values; a bare name may be one of the other side's enum, a string the name of a network namespace."""
+    if _is_foreign(node.left) and not _is_foreign(node.right):
+        right = resolver.value(node.right)
+        return _named(resolver, node.left, right), right
+    left = resolver.value(node.left)
+    return left, _named(resolver, node.right, left)
+
+
+def _is_foreign(node: ast.Expression) -> bool:
+    """Whether it is a name or text that takes its meaning from the other side."""
+    return isinstance(node, ast.String) or (isinstance(node, ast.Name) and node.name not in BUILTINS)
+
+
+def _named(resolver: Resolver, node: ast.Expression, other: Expression) -> Expression:
+    match node:
+        case ast.Name(name) if isinstance(other.type, EnumType):
+            return _member(node, name, other.type)
+        case ast.String(name) if isinstance(other, BuiltinValue) and other.builtin.name == NETNS:
+            inode = resolver.structures.kernel.network_namespace(name)
+            if inode is None:
+                refuse(Code.UNKNOWN_NAME, node, f"there is no network namespace '{name}'", "see 'ip netns'")
+            return Number(inode, U64)
+        case ast.String(name) if isinstance(other.type, EnumType):
+            return _member(node, name, other.type)
+        case _:
+            return resolver.value(node)
+
+
+def _member(node: ast.Expression, name: str, kind: EnumType) -> Expression:
+    """The value of an enum's name, which may be without the prefix that all of them have."""
+    members = {member: value for value, member in reversed(kind.members)}
+    plain = next((name.removeprefix(p) for p in STATE_PREFIXES if name.removeprefix(p) in members), name)
+    ending = [member for member in members if member.endswith(f"_{name}")]
+    if plain in members:
+        return Number(members[plain], kind)
+    if ending:
+        return Number(members[min(ending, key=len)], kind)
+    if name in CONSTANTS:
+        return Number(CONSTANTS[name], U64)
+    short = [member.removeprefix("SKB_DROP_REASON_").removeprefix("SKB_") for member in members]
+    refuse(Code.UNKNOWN_NAME, node, f"{kind} has no '{name}'", *did_you_mean(name, short))
+
+
+def _text(node: ast.Binary, string: Expression, text: Expression) -> Expression:
+    """A string against a constant, which may end in `*`."""
+    if not isinstance(text, Text) or not isinstance(string.type, StringType):
+        refuse(Code.TYPE_CLASH, node, "a string is compared with text in quotes", 'write comm == "sshd"')
+    if node.operator not in EQUALITY:
+        refuse(Code.TYPE_CLASH, node, "strings are compared with == and !=", 'a prefix: comm == "ng*"')
+    wanted = text.value.encode("utf-8", "surrogateescape")
+    prefix = wanted.endswith(b"*")
+    wanted = wanted.removesuffix(b"*") if prefix else wanted
+    if len(wanted) >= string.type.size or b"\0" in wanted:
+        refuse(Code.TYPE_CLASH, node, f"a {string.type} is never {node.right.span.text}: it is shorter")
+    found = CompareText(string, wanted, prefix, U8)
+    return found if node.operator == "==" else Not(found, U8)
+
+
+def _in_network(resolver: Resolver, node: ast.Binary) -> Expression:
+    address = resolver.value(node.left)
+    if not isinstance(address.type, IpType) or not isinstance(node.right, ast.Address):
+        refuse(Code.TYPE_CLASH, node, "'in' takes an address and a network", "write ip.src in 10.0.0.0/8")
+    return InNetwork(address, node.right.value & node.right.mask, node.right.mask, U8)
+
+
+def is_signed(value: Expression) -> bool:
+    """Whether a number's type has a sign."""
+    return isinstance(value.type, IntType) and value.type.signed

@@ -1,0 +1,73 @@
+"""Where lines of text go: to a stream that is open, or to a file of their own."""
+
+from __future__ import annotations
+
+from typing import Protocol, TextIO
+
+from xcapscript.sinks.base import SinkError
+from xcapscript.sinks.output import Output
+
+
+class Lines(Protocol):
+    """Takes text. Each of its methods raises SinkError."""
+
+    def write(self, text: str) -> None:
+        """Take it; it may wait for `flush`."""
+
+    def flush(self) -> None:
+        """Write out what is pending."""
+
+    def close(self) -> None:
+        """Flush, and let go of what was opened for this."""
+
+
+class StreamLines:
+    """Lines to a stream, which stays open; `name` is what a message calls it."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+
+    def write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+        except OSError as error:
+            raise SinkError.writing(self._name, error) from error
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise SinkError.writing(self._name, error) from error
+
+    def close(self) -> None:
+        self.flush()
+
+
+class FileLines:
+    """Lines to the file `path`, which is opened at once; when it cannot take more it ends with a whole line."""
+
+    def __init__(self, path: str) -> None:
+        self._output = Output(path)
+        self._pending: list[str] = []
+
+    def write(self, text: str) -> None:
+        self._pending.append(text)
+
+    def flush(self) -> None:
+        # a program on the command line that is no UTF-8 has surrogates in it
+        data = "".join(self._pending).encode("utf-8", "backslashreplace")
+        self._pending.clear()
+        self._output.write(data, _whole_lines)
+
+    def close(self) -> None:
+        try:
+            self.flush()
+        except SinkError:
+            self._output.close(quiet=True)
+            raise
+        self._output.close()
+
+
+def _whole_lines(data: bytes, limit: int) -> int:
+    return data.rfind(b"\n", 0, limit) + 1
