@@ -82,6 +82,9 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
                 _say(errors, options, f"packets go to {escape(path)}")
             if options.write is not None and not any(spec.kind is EventKind.DUMP for spec in unit.events):
                 print(f"xcap: {escape(options.write)} is not written: nothing in the program says dump", file=errors)
+            if options.interface is not None and not Path("/sys/class/net", options.interface).exists():
+                message = f"no interface here is called '{escape(options.interface)}'; other namespaces may have one"
+                _say(errors, options, message)
             if options.time is not None:
                 stop.deadline = monotonic() + options.time
             with _command(options.command) as stop.child:

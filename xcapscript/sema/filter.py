@@ -18,6 +18,7 @@ from xcapscript.unit import LinkType
 WORD = re.compile(r"[A-Za-z0-9_.:/-]+")
 PARAMETER = re.compile(r"\$(\$|[0-9]+|#|[A-Za-z_][A-Za-z0-9_]*)")
 LINK_ACCESS = re.compile(r"\b(ether|link|fddi|tr|wlan|ppp|slip)\s*\[")
+NETMASK_HINT = "give -i with an interface that has an IPv4 address in the namespace that xcap runs in"
 QUOTED = re.compile(r"'([^']+)'")
 
 
@@ -86,7 +87,8 @@ def compile_expression(predicate: ast.Predicate, parameters: Parameters, rules: 
 def _bad_filter(predicate: ast.Predicate, refusal: str) -> Diagnostic:
     """libpcap names the word that it does not like, if any, in quotes: that word is pointed at."""
     quoted = QUOTED.search(refusal) or re.search(r'"([^"]+)"', refusal)
-    return Diagnostic(Code.BAD_FILTER, refusal, _place(predicate, quoted[1] if quoted else ""))
+    hints = (NETMASK_HINT,) if refusal.startswith("netmask not known") else ()
+    return Diagnostic(Code.BAD_FILTER, refusal, _place(predicate, quoted[1] if quoted else ""), hints)
 
 
 def _place(predicate: ast.Predicate, word: str) -> Span:
