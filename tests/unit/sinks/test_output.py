@@ -1,4 +1,8 @@
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,3 +89,17 @@ def test_a_descriptor_that_does_not_wait_is_waited_for(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "write", write)
     Output(str(tmp_path / "f")).write(b"abcdefgh", whole)
     assert (tmp_path / "f").read_bytes() == b"abcdefgh"
+
+
+def test_a_named_pipe_is_waited_for_and_a_signal_ends_the_waiting(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = f"from xcapscript.sinks.output import Output; print('opening', flush=True); Output({str(pipe)!r})"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"opening\n"
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) != 0

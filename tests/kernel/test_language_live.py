@@ -1,0 +1,192 @@
+"""What the language says, on real packets: every number has an outside oracle."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from network import Network, sh
+from xcap import run
+
+pytestmark = pytest.mark.kernel
+
+SENDER = """
+import socket, sys
+count, port, size = map(int, sys.argv[1:])
+s = socket.socket(type=socket.SOCK_DGRAM)
+for _ in range(count):
+    s.sendto(bytes(size), ("10.78.0.2", port))
+"""
+EACH = 20_000
+
+
+def send(net: Network, count: int, port: int, size: int = 100, *, cpu: int | None = None) -> str:
+    """The command that sends UDP packets from host a."""
+    pinned = f"taskset -c {cpu} " if cpu is not None else ""
+    return net.in_a(f"{pinned}{sys.executable} -c '{SENDER}' {count} {port} {size}")
+
+
+def wanted(out: str, pattern: str) -> str:
+    match = re.search(pattern, out, re.MULTILINE)
+    assert match, out
+    return match[1]
+
+
+def test_no_update_is_lost_on_two_cpus(net: Network) -> None:
+    """N packets, half of them from each CPU: every aggregation adds up to N."""
+    program = (
+        f'tx /udp and ifname == "{net.left}"/ {{ @n[udp.dport] = count(); @sum = sum(len); @h = hist(len); '
+        "@l = lhist(len, 0, 200, 50); @st = stats(len); @min = min(len); @max = max(len); @plain[ip.dst]++; "
+        "@avg = avg(len); }"
+    )
+    with_both = f"{send(net, EACH, 901, cpu=0)} & {send(net, EACH, 902, 50, cpu=1)}; wait"
+    done = run("-e", program, "--cmd", with_both)
+    assert done.status == 0, done.err
+    total = EACH * (100 + 42) + EACH * (50 + 42)
+    assert wanted(done.out, r"^@n\[901\]: (\d+)") == wanted(done.out, r"^@n\[902\]: (\d+)") == str(EACH)
+    assert wanted(done.out, r"^@sum: (\d+)") == str(total)
+    assert wanted(done.out, r"^@plain\[10\.78\.0\.2\]: (\d+)") == str(2 * EACH)
+    assert wanted(done.out, r"^@st: (.*)") == f"count {2 * EACH}, average {total // (2 * EACH)}, total {total}"
+    assert wanted(done.out, r"^@avg: (\d+)") == str(total // (2 * EACH))
+    assert (wanted(done.out, r"^@min: (\d+)"), wanted(done.out, r"^@max: (\d+)")) == ("92", "142")
+    assert re.search(rf"^\[64, 128\) +{EACH} ", done.out, re.MULTILINE)
+    assert re.search(rf"^\[100, 150\) +{EACH} ", done.out, re.MULTILINE)
+
+
+def test_a_full_map_is_told_with_its_losses(net: Network) -> None:
+    program = f'option max_keys = 10; tx /udp and ifname == "{net.left}"/ {{ @m[udp.dport] = count(); }}'
+    commands = "; ".join(send(net, 1, port) for port in range(700, 715))
+    done = run("-e", program, "--cmd", commands)
+    assert done.out.count("@m[") == 10
+    assert "xcap: @m is full: 5 updates were lost" in done.err
+
+
+def test_fields_are_what_tshark_reads(net: Network, tmp_path: Path) -> None:
+    """Each packet's fields as printed, against those of the same packets in the file."""
+    out = tmp_path / "f.pcapng"
+    printed = "print(ip.version, ip.src, ip.dst, ip.ttl, ip.len, eth.src, udp.sport, udp.dport, udp.len, icmp.type);"
+    program = f'tx /(ip or ip6) and ifname == "{net.left}" and has(eth)/ {{ dump; {printed} }}'
+    commands = f"{send(net, 3, 901)}; {net.in_a('ping -c 2 -i 0.2 10.78.0.2')}; {net.in_a('ping -c 2 -i 0.2 fd78::2')}"
+    done = run("-e", program, "-w", str(out), "--cmd", f"({commands}) >/dev/null")
+    names = "ip.version ipv6.version ip.src ipv6.src ip.dst ipv6.dst ip.ttl ipv6.hlim ip.len ipv6.plen eth.src"
+    names += " udp.srcport udp.dstport udp.length icmp.type icmpv6.type"
+    columns = " ".join(f"-e {name}" for name in names.split())
+    rows = sh(f"tshark -r {out} -T fields -E separator=, -E occurrence=f {columns} 2>/dev/null").splitlines()
+    expected = []
+    for row in rows:
+        v4, v6, *rest = row.split(",")
+        pairs = [a or b for a, b in zip(rest[0:8:2], rest[1:8:2], strict=True)]
+        if v6:
+            pairs[3] = str(int(pairs[3]) + 40)
+        mac, *ports = rest[8:12]
+        kind = rest[12] or rest[13]
+        expected.append(" ".join([v4 or v6, *pairs, mac, *(port or "0" for port in ports), kind or "0"]))
+    assert len(expected) >= 7
+    assert done.out.splitlines() == expected
+
+
+def test_conditions_choose_by_process_and_namespace(net: Network) -> None:
+    """Two kinds of senders in two namespaces: only the right ones are counted."""
+    program = (
+        f'tx /icmp and netns == "{net.a}" and comm == "pi*"/ {{ @a = count(); }} '
+        f'tx /icmp and netns == "{net.b}"/ {{ @b[comm] = count(); }} '
+        f'tx /netns == "{net.a}" and (icmp[0] == 8 or uid == 12345)/ {{ @c = count(); }} '
+        f'tx /not (icmp or comm != "nobody") and netns == "{net.a}"/ {{ @d = count(); }}'
+    )
+    commands = f"{net.in_a('ping -c 3 -i 0.2 10.78.0.2')}; {send(net, 5, 9)}"
+    done = run("-e", program, "--cmd", f"({commands}) >/dev/null")
+    assert wanted(done.out, r"^@a: (\d+)") == "3"
+    assert wanted(done.out, r"^@b\[ping\]: (\d+)") == "3"
+    assert wanted(done.out, r"^@c: (\d+)") == "3"
+    assert "@d" not in done.out
+
+
+def test_structures_are_what_the_system_says(net: Network) -> None:
+    index = sh(net.in_a(f"cat /sys/class/net/{net.left}/ifindex")).strip()
+    mtu = sh(net.in_a(f"cat /sys/class/net/{net.left}/mtu")).strip()
+    program = (
+        f'tx /udp port 901 and ifname == "{net.left}"/ {{ print(skb->dev->name, skb->dev->ifindex, skb.dev.mtu, '
+        "skb->len, len, sk.family, sk.uid, (u8)skb->len, skb->sk->__sk_common.skc_net.net->ns.inum, "
+        "sk.netns == netns); }"
+    )
+    done = run("-c", "1", "-e", program, "--cmd", send(net, 1, 901, 500))
+    assert done.out.split() == [
+        net.left,
+        index,
+        mtu,
+        "542",
+        "542",
+        "2",
+        "0",
+        str(542 % 256),
+        str(net.netns(net.a)),
+        "1",
+    ]
+
+
+def test_what_cannot_be_read_gives_nothing_and_is_counted(net: Network) -> None:
+    program = f'tx /udp port 901 and ifname == "{net.left}"/ {{ print(((struct sk_buff *)8)->len, *(u32 *)0); }}'
+    done = run("--why", "-e", program, "--cmd", send(net, 2, 901))
+    assert done.out == "0 0\n0 0\n"
+    assert done.err.splitlines()[-1].split()[-1] == "4"
+
+
+def test_variables_functions_and_branches(net: Network) -> None:
+    program = (
+        'fn kind($port) { if ($port < 1024) { return "low"; } return "high"; } '
+        f'tx /udp and ifname == "{net.left}"/ {{ $k = kind(udp.dport); $twice = len * 2; '
+        'if ($k == "low" && $twice > 200) { @big[$k]++; } else { @small[$k] += 1; } '
+        "if (udp.dport == 903) { return; } @rest = count(); }"
+    )
+    commands = "; ".join([send(net, 2, 901, 100), send(net, 3, 902, 10), send(net, 4, 2000, 100), send(net, 5, 903, 1)])
+    done = run("-e", program, "--cmd", commands)
+    assert wanted(done.out, r"^@big\[low\]: (\d+)") == "2"
+    assert wanted(done.out, r"^@small\[low\]: (\d+)") == "8"
+    assert wanted(done.out, r"^@small\[high\]: (\d+)") == "4"
+    assert wanted(done.out, r"^@rest: (\d+)") == "9"
+
+
+def test_a_map_that_a_later_clause_fills_times_packets(net: Network) -> None:
+    """Read before it is written in the text; the time between two hooks is less than the whole run's."""
+    program = (
+        f'rx /@t[udp.dport] and ifname == "{net.right}"/ {{ @us = max((nsecs - @t[udp.dport]) / 1us); '
+        f'delete(@t[udp.dport]); @n = count(); }} tx /udp and ifname == "{net.left}"/ {{ @t[udp.dport] = nsecs; }}'
+    )
+    done = run("-e", program, "--cmd", "; ".join(send(net, 1, port) for port in (801, 802, 803)))
+    assert wanted(done.out, r"^@n: (\d+)") == "3"
+    assert 0 <= int(wanted(done.out, r"^@us: (\d+)")) < 1_000_000
+    assert "@t[" not in done.out
+
+
+def test_a_limit_counts_only_hits_that_show_something(net: Network) -> None:
+    program = f'tx /udp and ifname == "{net.left}"/ {{ if (udp.dport == 902) {{ print(udp.dport); }} @n = count(); }}'
+    done = run("-c", "2", "-e", program, "--cmd", f"{send(net, 50, 901)}; {send(net, 9, 902)}; sleep 1")
+    assert done.out.splitlines()[:2] == ["902", "902"]
+    assert done.out.count("902") == 2
+    assert int(wanted(done.out, r"^@n: (\d+)")) == 52
+
+
+def test_json_has_every_event_and_the_losses(net: Network, tmp_path: Path) -> None:
+    out = tmp_path / "lines"
+    program = f'tx /udp and ifname == "{net.left}"/ {{ print; hex; print(ip.dst, flow); @n[ip.src] = count(); }}'
+    done = run("-f", "json", "-o", str(out), "-e", program, "--cmd", send(net, 4, 901))
+    assert done.status == 0, done.err
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["type"] for row in found].count("packet") == 8
+    assert [row["values"][0] for row in found if row["type"] == "print"] == ["10.78.0.2"] * 4
+    assert next(row["rows"] for row in found if row["type"] == "map") == [{"key": ["10.78.0.1"], "value": 4}]
+    assert found[-1]["type"] == "end"
+    assert found[-1]["hooks"][0]["lost"] == 0
+
+
+def test_standard_error_that_is_full_ends_nothing(net: Network) -> None:
+    command = f'tx /udp port 901 and ifname == "{net.left}"/ {{ print(len); }}'
+    xcap = Path(sys.executable).with_name("xcap")
+    with Path("/dev/full").open("w") as full:
+        arguments = [str(xcap), "-e", command, "--cmd", send(net, 2, 901)]
+        done = subprocess.run(arguments, check=False, stdout=subprocess.PIPE, stderr=full, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "142\n142\n")
