@@ -14,6 +14,7 @@ from xcapscript.nodes import (
     Line,
     Matches,
     PrintStack,
+    Ring,
     Statement,
 )
 
@@ -25,7 +26,7 @@ def needs_of(node: Expression | Statement) -> Needs:
             return builtin.needs
         case FieldValue() | FlowValue() | Has():
             return Needs.LAYERS
-        case Matches() | Dump() | Line() | Hex() | PrintStack():
+        case Matches() | Dump() | Ring() | Line() | Hex() | PrintStack():
             return Needs.PACKET
         case _:
             return Needs.NOTHING

@@ -270,6 +270,24 @@ class Dump:
 
 
 @dataclass(frozen=True, slots=True)
+class Ring:
+    """Keep the packet among the last `count` of a file."""
+
+    path: str
+    count: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Write what a ring keeps, and what comes in the `after` ns from now on."""
+
+    path: str
+    after: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """Print the packet's line."""
 
@@ -408,6 +426,8 @@ class Update:
 
 Statement = (
     Dump
+    | Ring
+    | Commit
     | Line
     | Hex
     | PrintStack

@@ -36,6 +36,8 @@ class EventKind(Enum):
     LINE = auto()
     STACK = auto()
     HEX = auto()
+    RING = auto()
+    COMMIT = auto()
     PRINT = auto()
     PRINTF = auto()
     PRINT_MAP = auto()
@@ -131,7 +133,8 @@ class MapSpec:
 class EventSpec:
     """One kind of record: which statement of which program sends it, and how its bytes are read.
 
-    `layout` is PACKET or begins as it does for DUMP, LINE, STACK and HEX, and begins as EVENT for the others.
+    `layout` is PACKET or begins as it does for DUMP, RING, LINE, STACK and HEX, and as EVENT for others.
+    `top` is how many rows of a map are printed, or packets kept in a ring; `after` of a commit is in ns.
     `has_reason` says that the hook knows why the packet was dropped; `reasons` names the values.
     """
 
@@ -149,6 +152,7 @@ class EventSpec:
     map: str | None = None
     top: int | None = None
     status: int = 0
+    after: int = 0
 
 
 class Counter(IntEnum):

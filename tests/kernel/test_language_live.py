@@ -190,3 +190,16 @@ def test_standard_error_that_is_full_ends_nothing(net: Network) -> None:
         arguments = [str(xcap), "-e", command, "--cmd", send(net, 2, 901)]
         done = subprocess.run(arguments, check=False, stdout=subprocess.PIPE, stderr=full, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "142\n142\n")
+
+
+def test_a_flight_recorder_has_what_came_before(net: Network, tmp_path: Path) -> None:
+    """Twenty packets, of which the last five before the trigger are in the file, and none after it."""
+    out = tmp_path / "ring.pcapng"
+    program = (
+        f'tx /udp port 901 and ifname == "{net.left}"/ {{ ring("{out}", 5); }} '
+        f'tx /udp port 902 and ifname == "{net.left}"/ {{ commit("{out}"); }}'
+    )
+    commands = "; ".join(send(net, 1, 901, size) for size in range(1, 9))
+    done = run("-e", program, "--cmd", f"{commands}; {send(net, 1, 902)}; {send(net, 3, 901, 50)}")
+    assert done.status == 0, done.err
+    assert sh(f"tshark -r {out} -T fields -e udp.length 2>/dev/null").split() == [str(size + 8) for size in range(4, 9)]

@@ -21,7 +21,7 @@ from xcapscript.codegen.structs import struct_text
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.ir import CText, Map, Probe, Program, ScriptOptions
 from xcapscript.layout import EVENT, FLOW, PACKET, Layout
-from xcapscript.nodes import Dump, Filter, Hex, Instructions, walk
+from xcapscript.nodes import Dump, Filter, Hex, Instructions, Ring, walk
 from xcapscript.pcap.cbpf import Instruction
 from xcapscript.source import Span
 from xcapscript.types import EnumType
@@ -68,7 +68,7 @@ class _Generator:
         for expression in filters_of(probe):
             self._add_filter(expression)
         kind = probe.hook.attachment.kind
-        dumps = any(isinstance(statement, Dump | Hex) for statement in walk(probe.body))
+        dumps = any(isinstance(statement, Dump | Ring | Hex) for statement in walk(probe.body))
         values = Values(kind, self.strings, maps, number, self.filters)
         context = Context(
             values,

@@ -12,7 +12,7 @@ from xcapscript.codegen.stmt import LINE_BYTES, Context, is_shown, write_stateme
 from xcapscript.ir import Probe
 from xcapscript.layout import EVENT
 from xcapscript.needs import needs_of
-from xcapscript.nodes import Dump, Expression, Filter, Hex, Line, Matches, PrintStack, walk
+from xcapscript.nodes import Dump, Expression, Filter, Hex, Line, Matches, PrintStack, Ring, walk
 from xcapscript.pcap.cbpf import Ancillary, Instruction, ancillary_loads
 from xcapscript.types import IFNAME
 from xcapscript.unit import EventKind, HookKind, LinkType
@@ -24,7 +24,7 @@ TIMERS = frozenset({HookKind.INTERVAL, HookKind.BEGIN, HookKind.END})
 UNGATED = frozenset({HookKind.BEGIN, HookKind.END})
 """Run by user space before the gate opens and after it is closed."""
 
-DESCRIBED = (Dump, Line, Hex, PrintStack)
+DESCRIBED = (Dump, Ring, Line, Hex, PrintStack)
 """Statements whose records say where the packet was seen."""
 
 

@@ -13,6 +13,7 @@ from xcapscript.codegen.maps import write_map_statement
 from xcapscript.layout import EVENT, PACKET, Layout, lay_out
 from xcapscript.nodes import (
     ClearMap,
+    Commit,
     DeleteKey,
     Dump,
     Evaluate,
@@ -26,6 +27,7 @@ from xcapscript.nodes import (
     PrintMap,
     PrintStack,
     Return,
+    Ring,
     SetKey,
     SetVariable,
     Statement,
@@ -86,6 +88,12 @@ def _write(out: Emitter, context: Context, statement: Statement) -> None:
     match statement:
         case Dump():
             _dump(out, context, statement)
+        case Ring(path, count):
+            spec = context.declare(EventKind.RING, PACKET, statement.span, path=path, top=count)
+            _read_bytes(out, context.snaplen)
+            _send_packet(out, spec)
+        case Commit(path, after):
+            _signal(out, context.declare(EventKind.COMMIT, EVENT, statement.span, path=path, after=after))
         case Line():
             _line(out, context, statement, EventKind.LINE, LINE_BYTES)
         case Hex():

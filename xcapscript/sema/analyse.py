@@ -12,7 +12,7 @@ from xcapscript.ir import CText, Hook, Probe, Program
 from xcapscript.kernel.facts import Kernel
 from xcapscript.library import Library
 from xcapscript.needs import needs_of
-from xcapscript.nodes import ClearMap, DeleteKey, Dump, Filter, Line, PrintMap, Statement, ZeroMap, walk
+from xcapscript.nodes import ClearMap, Commit, DeleteKey, Dump, Filter, Line, PrintMap, Ring, Statement, ZeroMap, walk
 from xcapscript.sema.check import Definitions, Statements
 from xcapscript.sema.filter import Parameters, Rules, compile_expression
 from xcapscript.sema.hooks import Hooks
@@ -63,7 +63,7 @@ def analyse(script: ast.Script, library: Library, kernel: Kernel, settings: Sett
         hint = "write for instance: drop /icmp/ { dump; }"
         diagnostics[Code.SYNTAX, script.span] = Diagnostic(Code.SYNTAX, message, _start(script.span), (hint,))
     if not diagnostics:
-        diagnostics |= _by_place(_unknown_maps(probes, clauses.maps))
+        diagnostics |= _by_place([*_unknown_maps(probes, clauses.maps), *_unknown_rings(probes)])
     if diagnostics:
         raise ScriptError(diagnostics.values())
     c_texts = tuple(CText(text.text, text.span) for text in gathered.c_texts)
@@ -202,6 +202,22 @@ def _unknown_maps(probes: list[Probe], maps: Maps) -> list[Diagnostic]:
                 message = f"nothing fills the map '{statement.map}'"
                 found.append(Diagnostic(Code.UNKNOWN_NAME, message, statement.span, hints))
     return found
+
+
+def _unknown_rings(probes: list[Probe]) -> list[Diagnostic]:
+    """Rings that are committed and never filled."""
+    statements = [statement for probe in probes for statement in walk(probe.body)]
+    filled = {statement.path for statement in statements if isinstance(statement, Ring)}
+    return [
+        Diagnostic(
+            Code.UNKNOWN_NAME,
+            f"nothing fills the ring '{statement.path}'",
+            statement.span,
+            did_you_mean(statement.path, filled) or ('a ring is filled by ring("f.pcapng", 1000)',),
+        )
+        for statement in statements
+        if isinstance(statement, Commit) and statement.path not in filled
+    ]
 
 
 def _start(span: Span) -> Span:

@@ -12,6 +12,7 @@ from xcapscript.ir import Hook
 from xcapscript.nodes import (
     CallC,
     ClearMap,
+    Commit,
     Dump,
     Evaluate,
     Exit,
@@ -26,6 +27,7 @@ from xcapscript.nodes import (
     PrintMap,
     PrintStack,
     Return,
+    Ring,
     SetVariable,
     Statement,
     Variable,
@@ -41,10 +43,11 @@ from xcapscript.sema.structures import Structures
 from xcapscript.syntax import ast
 from xcapscript.types import U64, StackType, Type
 
-ACTIONS = ("dump", "count", "stack", "print", "printf", "hex", "exit", "clear", "zero", "delete")
-LATER_ACTIONS = frozenset({"ring", "commit"})
+ACTIONS = ("dump", "count", "stack", "print", "printf", "hex", "exit", "clear", "zero", "delete", "ring", "commit")
 MAXIMAL_TOP = 10**9
 DEEPEST_CALL = 32
+LONGEST_RING = 1_000_000
+LONGEST_TIME = 24 * 3600 * 10**9
 LARGEST_SNAPLEN = 1 << 31
 
 
@@ -183,6 +186,10 @@ class Statements:
                 return self._dump(node, arguments)
             case "count":
                 return self._updates.count(arguments, node.span)
+            case "ring":
+                return self._ring(node, arguments)
+            case "commit":
+                return self._commit(node, arguments)
             case "stack":
                 self._packet(node)
                 return PrintStack(self.expressions.stack(arguments, node), node.span)
@@ -202,8 +209,6 @@ class Statements:
                 return ZeroMap(self._whole_map(node, arguments), node.span)
             case "delete":
                 return self._updates.delete(node, arguments)
-            case other if other in LATER_ACTIONS:
-                refuse(Code.UNSUPPORTED, node.name, f"'{other}' is not in this version")
             case other:
                 made = self._call(ast.Call(node.name, arguments, node.span))
                 if made is not None:
@@ -223,15 +228,37 @@ class Statements:
         for number, argument in enumerate(arguments):
             match argument:
                 case ast.String() | ast.Parameter() if number == 0:
-                    path = self._text(argument)
-                    if not path or "\0" in path:
-                        refuse(Code.BAD_CALL, argument, "this is not a file name")
+                    path = self._file_name(argument)
                 case ast.Keyword(ast.Name("snaplen"), value):
                     snaplen = self.expressions.constant(value, "snaplen", 1, LARGEST_SNAPLEN)
                 case _:
                     hint = 'write dump("drops.pcapng") or dump("drops.pcapng", snaplen=128)'
                     refuse(Code.BAD_CALL, argument, "dump takes a file name in quotes, and snaplen=BYTES", hint)
         return Dump(path, node.span, snaplen)
+
+    def _ring(self, node: ast.Action, arguments: tuple[ast.Argument, ...]) -> Statement:
+        self._packet(node)
+        match arguments:
+            case (ast.String() | ast.Parameter() as name, number):
+                count = self.expressions.constant(number, "ring()", 1, LONGEST_RING)
+                return Ring(self._file_name(name), count, node.span)
+        refuse(Code.BAD_CALL, node, "ring takes a file name and how many packets", 'write ring("f.pcapng", 1000)')
+
+    def _commit(self, node: ast.Action, arguments: tuple[ast.Argument, ...]) -> Statement:
+        match arguments:
+            case (ast.String() | ast.Parameter() as name,):
+                return Commit(self._file_name(name), 0, node.span)
+            case (ast.String() | ast.Parameter() as name, time):
+                after = self.expressions.constant(time, "commit()", 0, LONGEST_TIME)
+                return Commit(self._file_name(name), after, node.span)
+        hint = 'write commit("f.pcapng") or commit("f.pcapng", 2s)'
+        refuse(Code.BAD_CALL, node, "commit takes a ring's file name, and for how long to go on", hint)
+
+    def _file_name(self, node: ast.String | ast.Parameter) -> str:
+        path = self._text(node)
+        if not path or "\0" in path:
+            refuse(Code.BAD_CALL, node, "this is not a file name")
+        return path
 
     def _text(self, node: ast.String | ast.Parameter) -> str:
         parameters = self.expressions.parameters

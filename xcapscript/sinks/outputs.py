@@ -20,6 +20,7 @@ from xcapscript.sinks.jsonl import JsonSink
 from xcapscript.sinks.lines import FileLines, Lines, StreamLines
 from xcapscript.sinks.pcapng import PcapngSink
 from xcapscript.sinks.printer import Printer, wants_colour
+from xcapscript.sinks.recorder import Recorder
 from xcapscript.sinks.values import Resolve, ValueText
 from xcapscript.unit import EventKind, EventSpec, MapSpec, Unit
 
@@ -64,6 +65,7 @@ class Outputs:
         for spec in unit.events:
             if spec.kind is EventKind.DUMP:
                 self._dumps[spec.id] = self._open(spec.path or to.packets or self._own_name(), to.snaplen)
+        self._recorders = self._open_recorders(unit.events, to.snaplen)
         self._shown = self._open_shown(to, ValueText(unit.strings, resolve))
 
     def _own_name(self) -> str:
@@ -77,6 +79,14 @@ class Outputs:
         if key not in self._sinks:
             self._sinks[key] = path, PcapngSink(path, snaplen)
         return self._sinks[key][1]
+
+    def _open_recorders(self, events: tuple[EventSpec, ...], snaplen: int) -> dict[str, Recorder]:
+        """A recorder for each path, as long as its longest ring."""
+        sizes: dict[str, int] = {}
+        for spec in events:
+            if spec.kind is EventKind.RING:
+                sizes[spec.path or ""] = max(sizes.get(spec.path or "", 0), spec.top or 0)
+        return {path: Recorder(self._open(path, snaplen), size) for path, size in sizes.items()}
 
     def _open_shown(self, to: Destinations, values: ValueText) -> EventSink:
         lines: Lines
@@ -98,6 +108,12 @@ class Outputs:
         if spec.kind is EventKind.DUMP:
             dump = self._dumps[spec.id].dump
             return lambda time, record: dump(spec, time, record)
+        if spec.kind is EventKind.RING:
+            keep = self._recorders[spec.path or ""].keep
+            return lambda time, record: keep(spec, time, record)
+        if spec.kind is EventKind.COMMIT:
+            commit = self._recorders[spec.path or ""].commit
+            return lambda time, _record: commit(time, spec.after)
         cpu, captured = self._events["cpu"], self._events["cap_len"]
         size, is_packet = spec.layout.size, spec.kind in PACKET_EVENTS
 
