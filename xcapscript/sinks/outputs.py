@@ -18,6 +18,7 @@ from xcapscript.layout import PACKET, Value
 from xcapscript.sinks.base import EventSink, HookCounts, SinkError
 from xcapscript.sinks.jsonl import JsonSink
 from xcapscript.sinks.lines import FileLines, Lines, StreamLines
+from xcapscript.sinks.pcap import PcapSink
 from xcapscript.sinks.pcapng import PcapngSink
 from xcapscript.sinks.printer import Printer, wants_colour
 from xcapscript.sinks.recorder import Recorder
@@ -25,6 +26,10 @@ from xcapscript.sinks.values import Resolve, ValueText
 from xcapscript.unit import EventKind, EventSpec, MapSpec, Unit
 
 DEFAULT_WIDTH = 80
+PCAP = ".pcap"
+"""What a file's name ends in that is to be pcap, and not pcapng."""
+
+PacketFile = PcapSink | PcapngSink
 PACKET_EVENTS = frozenset({EventKind.LINE, EventKind.STACK, EventKind.HEX})
 
 
@@ -59,8 +64,8 @@ class Outputs:
     def __init__(self, unit: Unit, to: Destinations, resolve: Resolve) -> None:
         self._events = {field.name: index for index, field in enumerate(PACKET.fields)}
         self.named_by_us: list[str] = []
-        self._sinks: dict[str, tuple[str, PcapngSink]] = {}
-        self._dumps: dict[int, PcapngSink] = {}
+        self._sinks: dict[str, tuple[str, PacketFile]] = {}
+        self._dumps: dict[int, PacketFile] = {}
         self._broken = False
         for spec in unit.events:
             if spec.kind is EventKind.DUMP:
@@ -73,11 +78,11 @@ class Outputs:
             self.named_by_us.append(time.strftime("xcap-%Y%m%d-%H%M%S.pcapng"))
         return self.named_by_us[0]
 
-    def _open(self, path: str, snaplen: int) -> PcapngSink:
+    def _open(self, path: str, snaplen: int) -> PacketFile:
         # Two names of one file would overwrite each other.
         key = path if path == "-" else os.path.realpath(path)
         if key not in self._sinks:
-            self._sinks[key] = path, PcapngSink(path, snaplen)
+            self._sinks[key] = path, (PcapSink if path.endswith(PCAP) else PcapngSink)(path, snaplen)
         return self._sinks[key][1]
 
     def _open_recorders(self, events: tuple[EventSpec, ...], snaplen: int) -> dict[str, Recorder]:

@@ -11,6 +11,7 @@ from xcapscript.sinks.values import text_of
 from xcapscript.unit import EventSpec
 
 _HEADER = bytes(EVENT.size)
+SYNTHETIC = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class PacketMeta:
     reason: int
     pid: int
     link: int
+    flags: int
     comm: bytes
     ifname: bytes
 
@@ -40,6 +42,8 @@ class PacketMeta:
     def comment(self, spec: EventSpec, reasons: Mapping[int, str]) -> str:
         """One line on where it was, why and by whom: `drop NETFILTER_DROP pid=812 comm=ping netns=4026532281`."""
         words = [spec.hook]
+        if self.flags & SYNTHETIC:
+            words.append("synthetic")
         if spec.has_reason:
             words.append(self.reason_text(reasons))
         if self.comm:

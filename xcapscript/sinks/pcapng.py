@@ -13,7 +13,7 @@ from time import time_ns
 from typing import Any
 
 from xcapscript.layout import EVENT, PACKET
-from xcapscript.sinks.base import HookCounts, SinkError
+from xcapscript.sinks.base import HookCounts
 from xcapscript.sinks.blocks import (
     Statistics,
     comment_option,
@@ -23,13 +23,10 @@ from xcapscript.sinks.blocks import (
     section_header,
     whole_blocks,
 )
-from xcapscript.sinks.output import Output
 from xcapscript.sinks.packet import PacketMeta
+from xcapscript.sinks.pending import Pending
 from xcapscript.sinks.values import ReasonNames, text_of
-from xcapscript.unit import Attachment, EventSpec
-
-FLUSH_SIZE = 256 * 1024
-"""Bytes that are written without waiting for `flush`."""
+from xcapscript.unit import Attachment, EventSpec, LinkType
 
 KNOWN = 4096
 """How many shapes of one event are kept; then all are forgotten. They take a few MB at most."""
@@ -75,13 +72,10 @@ class PcapngSink:
         self._kinds: defaultdict[int, dict[bytes, tuple[int, bytes]]] = defaultdict(dict)
         self._reasons = ReasonNames()
         self._parts: list[bytes | memoryview] = []
-        self._pending: list[bytes] = []
-        self._pending_size = 0
-        self._failed = False
         self._packets = 0
-        self._output = Output(path)
-        self._put(section_header())
-        self.flush()
+        self._file = Pending(path, whole_blocks)
+        self._file.put(section_header())
+        self._file.flush()
 
     def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
         # Hot: every line here is paid for by each of some 200,000 packets a second.
@@ -96,39 +90,28 @@ class PcapngSink:
     @property
     def packets(self) -> int | None:
         """How many packets were taken; None when writing failed, as nobody has counted what was cut off."""
-        return None if self._failed else self._packets
+        return None if self._file.failed else self._packets
 
     def settle(self) -> None:
         blocks = b"".join(self._parts)
         self._parts.clear()
-        self._put(blocks)
-        if self._pending_size >= FLUSH_SIZE:
-            self.flush()
+        self._file.put(blocks)
 
     def flush(self) -> None:
-        blocks = b"".join(self._pending)
-        self._pending.clear()
-        self._pending_size = 0
-        if self._failed or not blocks:
-            return
-        try:
-            self._output.write(blocks, whole_blocks)
-        except SinkError:
-            self._failed = True
-            raise
+        self._file.flush()
 
     def close(self, counts: Mapping[str, HookCounts]) -> None:
         try:
             self.settle()
-            self._put(self._statistics(counts))
-            self.flush()
+            self._file.put(self._empty() if not self._interfaces else self._statistics(counts))
         finally:
-            self._output.close(quiet=self._failed)
+            self._file.close()
 
-    def _put(self, blocks: bytes) -> None:
-        if blocks:
-            self._pending.append(blocks)
-            self._pending_size += len(blocks)
+    def _empty(self) -> bytes:
+        """tcpdump reads no file without an interface."""
+        return interface_description(
+            link=LinkType.EN10MB, snaplen=self._snaplen, name=NO_DEVICE, description="no packets", filter_text=None
+        )
 
     def _new_shape(self, spec: EventSpec, meta: bytes) -> _Shape:
         kinds, shapes = self._kinds[spec.id], self._shapes[spec.id]

@@ -15,7 +15,8 @@ import pytest
 from xcapscript.layout import PACKET, lay_out
 from xcapscript.sinks import pcapng
 from xcapscript.sinks.base import HookCounts, SinkError
-from xcapscript.sinks.pcapng import FLUSH_SIZE, PcapngSink
+from xcapscript.sinks.pcapng import PcapngSink
+from xcapscript.sinks.pending import FLUSH_SIZE
 from xcapscript.types import StackType
 from xcapscript.unit import Attachment, EventSpec, HookKind
 
@@ -320,7 +321,14 @@ def test_standard_output(tmp_path: Path) -> None:
     code = "from xcapscript.sinks.pcapng import PcapngSink; PcapngSink('-', 128).close({})"
     result = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
     (tmp_path / "d.pcapng").write_bytes(result.stdout)
-    assert [kind for kind, _ in blocks_of(tmp_path / "d.pcapng")] == [0x0A0D0D0A]
+    assert [kind for kind, _ in blocks_of(tmp_path / "d.pcapng")] == [0x0A0D0D0A, 1]
+
+
+def test_a_file_without_packets_is_read_by_tcpdump(tmp_path: Path) -> None:
+    path = tmp_path / "d.pcapng"
+    PcapngSink(str(path), 128).close({})
+    done = subprocess.run(["tcpdump", "-nr", path], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
 
 
 def test_a_killed_writer_leaves_what_was_flushed(

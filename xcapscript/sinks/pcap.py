@@ -1,0 +1,80 @@
+"""The pcap writer, for programs that know no pcapng: times and bytes, and nothing of where, why and by whom.
+
+All packets of a file have one link type, which is Ethernet's: one that begins with its IP header gets a MAC header of
+zeros before it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from xcapscript.layout import PACKET
+from xcapscript.sinks.base import HookCounts
+from xcapscript.sinks.pending import Pending
+from xcapscript.unit import EventSpec, LinkType
+
+NANOSECONDS = 0xA1B23C4D
+"""The magic of files whose times are in ns: pcap-savefile(5)."""
+
+LARGEST = 262_144
+"""tcpdump's own largest snaplen."""
+
+_FILE = struct.Struct("=IHHiIII")
+_RECORD = struct.Struct("=IIII")
+_SECOND = 1_000_000_000
+_IPV6 = 6
+_MAC = {version: bytes(12) + kind for version, kind in ((4, b"\x08\x00"), (_IPV6, b"\x86\xdd"))}
+_FIELDS = struct.Struct("=II")
+_WIRE_LEN, _LINK = PACKET.field("wire_len").offset, PACKET.field("link").offset
+
+
+def whole_records(blocks: bytes, limit: int) -> int:
+    """Of the first `limit` bytes of these records, how many belong to records that are complete within them."""
+    at = 0
+    while at + _RECORD.size <= limit:
+        end = at + _RECORD.size + _RECORD.unpack_from(blocks, at)[2]
+        if end > limit:
+            break
+        at = end
+    return at
+
+
+class PcapSink:
+    """A PacketSink that writes `path` (`-` is standard output), which it opens at once. Raises SinkError."""
+
+    def __init__(self, path: str, snaplen: int) -> None:
+        self._file = Pending(path, whole_records)
+        self._parts: list[bytes | memoryview] = []
+        self._packets = 0
+        self._file.put(_FILE.pack(NANOSECONDS, 2, 4, 0, 0, snaplen or LARGEST, LinkType.EN10MB))
+        self._file.flush()
+
+    def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
+        wire_len, cap_len = _FIELDS.unpack_from(record, _WIRE_LEN)
+        (link,) = struct.unpack_from("=H", record, _LINK)
+        size = spec.layout.size
+        data = record[size : size + cap_len]
+        before = _MAC.get(data[0] >> 4, _MAC[4]) if link == LinkType.RAW and cap_len else b""
+        second, rest = divmod(time, _SECOND)
+        self._parts += (_RECORD.pack(second, rest, cap_len + len(before), wire_len + len(before)), before, data)
+        self._packets += 1
+
+    @property
+    def packets(self) -> int | None:
+        """How many packets were taken; None when writing failed, as nobody has counted what was cut off."""
+        return None if self._file.failed else self._packets
+
+    def settle(self) -> None:
+        records = b"".join(self._parts)
+        self._parts.clear()
+        self._file.put(records)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self, counts: Mapping[str, HookCounts]) -> None:  # noqa: ARG002 -- a pcap file has no place for counts
+        try:
+            self.settle()
+        finally:
+            self._file.close()
