@@ -26,6 +26,11 @@ class Hook:
     outgoing: bool = False
     sock: HookArgument | None = None
 
+    @property
+    def has_packet(self) -> bool:
+        """Whether there is a packet, or a socket that one can be made up from."""
+        return self.skb is not None or self.sock is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Map:

@@ -164,10 +164,11 @@ PACKET = lay_out(
         ("pid", U32),
         ("tid", U32),
         ("link", U16),
-        ("pad", U16),
+        ("flags", U16),
         ("comm", TASK_COMM),
         ("ifname", IFNAME),
     ],
 )
 """A packet: wire_len bytes on the wire, of which cap_len follow this struct, beginning at a header of DLT `link`.
-What lies between `time` and the bytes is the same for packets alike, so that what is made from it can be kept."""
+Bit 0 of `flags`: the packet was made up from a socket. What lies between `time` and the bytes is the same for packets
+alike, so that what is made from it can be kept."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xcapscript.resources import stdlib_directory
-from xcapscript.source import Source, Span
+from xcapscript.source import Source, Span, read_script
 
 SUFFIX = ".xcap"
 
@@ -21,10 +22,15 @@ class Library:
     stdlib: Path
 
     def find(self, name: str, importer: Source, imported_at: Span | None) -> Source | None:
-        """The script that `import "name"` in `importer` means; None if there is none. OSError if it cannot be read."""
+        """The script that `import "name"` in `importer` means; None if there is none.
+
+        OSError if it cannot be read or, when root imports it, if anybody could have written it.
+        """
         for path in self.candidates(name, importer):
             if _is_file(path):
-                return Source(str(path), path.read_text(encoding="utf-8"), imported_at)
+                if not path.is_relative_to(self.stdlib):
+                    _check_writers(path)
+                return Source(str(path), read_script(path), imported_at)
         return None
 
     def candidates(self, name: str, importer: Source) -> list[Path]:
@@ -49,6 +55,33 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def _check_writers(path: Path) -> None:
+    """Refuse what everybody can write, or put in its place: it would run as root. Others run what they like."""
+    if os.geteuid() != 0:
+        return
+    for place in dict.fromkeys((Path(os.path.abspath(path)), path.resolve())):  # noqa: PTH100 -- links are to be seen
+        for one in (place, *place.parents):
+            found = one.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                continue
+            if found.st_mode & stat.S_IWOTH and not _keeps_owners(found):
+                raise PermissionError(f"everybody can write '{one}', and what it imports would run as root")
+            above = one.parent.lstat()
+            if above.st_mode & stat.S_IWOTH and found.st_uid not in _trusted():
+                raise PermissionError(f"'{one}' is another user's, in a directory that everybody can write")
+
+
+def _keeps_owners(found: os.stat_result) -> bool:
+    """Whether it is a directory such as /tmp, in which nobody can replace what is another user's."""
+    return stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX) and found.st_uid in _trusted()
+
+
+def _trusted() -> frozenset[int]:
+    """Root, and who became root by sudo."""
+    caller = os.environ.get("SUDO_UID", "")
+    return frozenset({0, int(caller)} if caller.isdecimal() else {0})
 
 
 def default_library(environment: Mapping[str, str] = os.environ) -> Library:

@@ -180,3 +180,5 @@ class Unit:
     strings: tuple[str, ...]
     ring_pages: int
     print_maps: bool = True
+    c_texts: tuple[Span, ...] = ()
+    """Where the script has C of its own."""

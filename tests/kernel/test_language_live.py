@@ -192,6 +192,49 @@ def test_standard_error_that_is_full_ends_nothing(net: Network) -> None:
     assert (done.returncode, done.stdout) == (0, "142\n142\n")
 
 
+CONNECTION = """
+import socket
+for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+    server = socket.create_server((address, 4443), family=family)
+    client = socket.create_connection((address, 4443))
+    client.close()
+    server.accept()[0].close()
+    server.close()
+"""
+
+
+def test_a_socket_has_a_packet_that_tshark_takes_for_right(net: Network, tmp_path: Path) -> None:
+    """Headers made up from sockets: the same ends as the tracepoint's own record, and checksums that are right."""
+    out = tmp_path / "states.pcapng"
+    program = (
+        f'tracepoint:sock:inet_sock_set_state /tcp port 4443 and netns == "{net.a}"/ {{ dump; '
+        'printf("%s %s %d %d %d\\n", args.oldstate, args.newstate, args.dport, tcp.dport, ip.version); }'
+    )
+    done = run("-e", program, "-w", str(out), "--cmd", net.in_a(f"{sys.executable} -c '{CONNECTION}'"))
+    lines = [line.split() for line in done.out.splitlines()]
+    assert ["SYN_SENT", "ESTABLISHED", "4443", "4443", "4"] in lines
+    assert ["SYN_SENT", "ESTABLISHED", "4443", "4443", "6"] in lines
+    assert all(line[2] == line[3] for line in lines)
+    checks = "-o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE"
+    columns = "-e ip.checksum.status -e tcp.checksum.status -e tcp.dstport -e frame.comment -e _ws.malformed"
+    rows = [row.split("\t") for row in sh(f"tshark {checks} -r {out} -T fields {columns} 2>/dev/null").splitlines()]
+    assert len(rows) == len(lines)
+    for (ip, tcp, port, comment, *malformed), line in zip(rows, lines, strict=True):
+        assert (ip, tcp) == ("1" if line[4] == "4" else "", "1")
+        assert port == line[3]
+        assert " synthetic " in comment
+        assert not any(malformed)
+
+
+def test_a_retransmitted_segment_has_its_connection(net: Network) -> None:
+    """The tracepoint's packet has no headers yet."""
+    sh(net.in_b("iptables -A INPUT -p tcp --dport 7777 -j DROP"))
+    program = f'tracepoint:tcp:tcp_retransmit_skb /dst port 7777 and netns == "{net.a}"/ {{ print(flow, sk.state); }}'
+    connect = 'import socket; s = socket.socket(); s.settimeout(2.5); s.connect_ex(("10.78.0.2", 7777))'
+    done = run("-c", "1", "-e", program, "--cmd", net.in_a(f"{sys.executable} -c '{connect}'"))
+    assert re.fullmatch(r"TCP 10\.78\.0\.1:\d+ > 10\.78\.0\.2:7777 SYN_SENT\n", done.out), done.out + done.err
+
+
 def test_a_flight_recorder_has_what_came_before(net: Network, tmp_path: Path) -> None:
     """Twenty packets, of which the last five before the trigger are in the file, and none after it."""
     out = tmp_path / "ring.pcapng"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from xcapscript.cli.explanations import EXPLANATIONS, Explanation
+from xcapscript.cli.main import run_command
 from xcapscript.codegen.generate import Options
 from xcapscript.compiler import compile_script
+from xcapscript.diagnostics import Code, ScriptError
 from xcapscript.kernel.frozen import FrozenKernel
 from xcapscript.library import default_library
 from xcapscript.sema.analyse import Settings
@@ -20,6 +24,7 @@ from xcapscript.source import Source
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = FrozenKernel(ROOT / "tests/data/kernel/linux-6.18.json")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES.remove(ROOT / "docs/one-liners.md")  # tests/kernel runs them; some are there to be refused
 PROGRAM = re.compile(r"^```xcap\n(.*?)^```|\bxcap -e '([^']*)'", re.MULTILINE | re.DOTALL)
 
 
@@ -35,6 +40,46 @@ def test_language_tables_are_fresh() -> None:
     command = [sys.executable, str(ROOT / "docs/make-language-tables"), "--check"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
+
+
+def test_errors_are_fresh() -> None:
+    command = [sys.executable, str(ROOT / "docs/make-errors"), "--check"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+
+
+def test_every_kind_of_mistake_is_explained() -> None:
+    assert list(EXPLANATIONS) == list(Code)
+    assert all(row.code is code for code, row in EXPLANATIONS.items())
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in EXPLANATIONS.values() if row.code is not Code.COMPILE], ids=lambda row: str(row.code)
+)
+def test_an_example_has_its_mistake_and_no_other(row: Explanation) -> None:
+    with pytest.raises(ScriptError) as caught:
+        compile_script(Source("page", row.wrong), default_library(), KERNEL, Settings(), Options())
+    assert {diagnostic.code for diagnostic in caught.value.diagnostics} == {row.code}
+
+
+@pytest.mark.parametrize("row", list(EXPLANATIONS.values()), ids=lambda row: str(row.code))
+def test_a_cured_example_has_none(row: Explanation) -> None:
+    compile_script(Source("page", row.right), default_library(), KERNEL, Settings(), Options())
+
+
+def test_the_command_explains_a_kind_of_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["--explain", "map-clash"], io.StringIO()) == 0
+    row = EXPLANATIONS[Code.MAP_CLASH]
+    shown = capsys.readouterr().out
+    assert " ".join(shown.split()).startswith(f"map-clash: {row.meaning}")
+    assert row.cure in " ".join(shown.split())
+    assert all(line in shown for line in (*row.wrong.splitlines(), *row.right.splitlines()))
+
+
+def test_a_kind_of_mistake_that_is_none_is_refused() -> None:
+    errors = io.StringIO()
+    assert run_command(["--explain", "map-clahs"], errors) == 2
+    assert "did you mean 'map-clash'?" in errors.getvalue()
 
 
 @pytest.mark.parametrize("program", programs())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from pathlib import Path
 
 import pytest
 
 from xcapscript.library import Library, default_library
 from xcapscript.resources import stdlib_directory
-from xcapscript.source import Source
+from xcapscript.source import LARGEST_SCRIPT, Source
 
 
 @pytest.fixture
@@ -156,3 +159,80 @@ def test_xcap_path_names_directories(environment: dict[str, str], directories: t
 
 def test_the_standard_library_is_there() -> None:
     assert {"drop", "rx", "tx"} <= set(default_library({}).standard_names())
+
+
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_UID", str(os.getuid()))
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("place", ["beside", "first"])
+@pytest.mark.parametrize("wrong", [".", "lib.xcap", ".."])
+def test_root_imports_nothing_that_everybody_can_write(
+    library: Library, places: dict[str, Path], script: Source, place: str, wrong: str
+) -> None:
+    (places[place] / "lib.xcap").write_text("rx;")
+    assert library.find("lib", script, None) is not None
+    target = (places[place] / wrong).resolve()
+    target.chmod(target.stat().st_mode | stat.S_IWOTH)
+    with pytest.raises(PermissionError, match=re.escape(f"'{target}'")):
+        library.find("lib", script, None)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_root_imports_from_a_directory_in_which_others_replace_nothing(
+    library: Library, places: dict[str, Path], script: Source
+) -> None:
+    (places["beside"] / "lib.xcap").write_text("rx;")
+    places["beside"].chmod(0o1777)
+    assert library.find("lib", script, None) is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_root_imports_nothing_of_another_user_from_there(
+    library: Library, places: dict[str, Path], script: Source
+) -> None:
+    (places["beside"] / "lib.xcap").write_text("rx;")
+    os.chown(places["beside"] / "lib.xcap", 65534, 65534)
+    assert library.find("lib", script, None) is not None
+    places["beside"].chmod(0o1777)
+    with pytest.raises(PermissionError, match="another user's"):
+        library.find("lib", script, None)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_root_follows_no_link_that_everybody_can_replace(
+    library: Library, places: dict[str, Path], script: Source
+) -> None:
+    (places["second"] / "lib.xcap").write_text("rx;")
+    (places["beside"] / "lib.xcap").symlink_to(places["second"] / "lib.xcap")
+    assert library.find("lib", script, None) is not None
+    places["beside"].chmod(0o777)
+    with pytest.raises(PermissionError, match="beside"):
+        library.find("lib", script, None)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_the_standard_library_is_as_trusted_as_the_program(
+    library: Library, places: dict[str, Path], script: Source
+) -> None:
+    (places["stdlib"] / "lib.xcap").write_text("rx;")
+    places["stdlib"].chmod(0o777)
+    assert library.find("lib", script, None) is not None
+
+
+def test_others_import_what_they_like(
+    library: Library, places: dict[str, Path], script: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    (places["beside"] / "lib.xcap").write_text("rx;")
+    places["beside"].chmod(0o777)
+    assert library.find("lib", script, None) is not None
+
+
+def test_a_library_has_an_end(library: Library, places: dict[str, Path], script: Source) -> None:
+    (places["beside"] / "lib.xcap").write_text(" " * (LARGEST_SCRIPT + 1))
+    with pytest.raises(OSError, match="larger"):
+        library.find("lib", script, None)

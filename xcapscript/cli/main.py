@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Any, TextIO
 
+from xcapscript.cli.explanations import EXPLANATIONS, explain
 from xcapscript.cli.formatting import format_programs
 from xcapscript.cli.listing import list_hooks
 from xcapscript.cli.options import Options, parse_options, usage
@@ -19,7 +20,7 @@ from xcapscript.cli.stages import stage_text
 from xcapscript.codegen.generate import LARGEST_SNAPLEN
 from xcapscript.codegen.generate import Options as CodeOptions
 from xcapscript.compiler import Compiled, compile_script
-from xcapscript.diagnostics import ScriptError, escape, render
+from xcapscript.diagnostics import ScriptError, did_you_mean, escape, render
 from xcapscript.errors import CompilerBug, KernelError, UsageError
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.live import LiveKernel
@@ -29,7 +30,7 @@ from xcapscript.runtime.compiler_process import CompilerProcess
 from xcapscript.sema.analyse import Settings
 from xcapscript.sema.filter import Parameters, Rules
 from xcapscript.sinks.base import SinkError
-from xcapscript.source import Source
+from xcapscript.source import LARGEST_SCRIPT, Source, check_size, read_script
 
 OK, WRONG_SCRIPT, WRONG_USAGE, WRONG_MACHINE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 ONE_LINER = "-e"
@@ -124,6 +125,8 @@ def _complain(message: str, advice: str | None, log: str | None, errors: TextIO)
 def _do(options: Options, errors: TextIO) -> int:
     if options.help:
         return _print(script_help(_read(options.files[0])) if options.files else usage().rstrip())
+    if options.explain is not None:
+        return _explain(options.explain)
     if options.fmt:
         return _format(options, errors)
     kernel = LiveKernel()
@@ -156,6 +159,14 @@ def _format(options: Options, errors: TextIO) -> int:
     one_liner = _source(options) if options.program is not None else None
     status = format_programs(one_liner, options.files, _read, text, errors, diff=options.diff)
     return (_print(text.getvalue().removesuffix("\n")) if text.getvalue() else OK) or status
+
+
+def _explain(name: str) -> int:
+    text = explain(name)
+    if text is None:
+        hints = " ".join(did_you_mean(name, list(EXPLANATIONS))) or f"they are {' '.join(EXPLANATIONS)}"
+        raise UsageError(f"there is no kind of mistake called '{name}': {hints}")
+    return _print(text)
 
 
 def _print(text: str) -> int:
@@ -212,10 +223,23 @@ def _read(name: str) -> Source:
         if name == "-" and sys.stdin is None:
             raise UsageError("cannot read '-': standard input is closed")
         if name == "-":
-            return Source("stdin", sys.stdin.read())
+            return Source("stdin", _standard_input())
         # some editors put a byte order mark at the start
-        return Source(name, Path(name).read_text(encoding="utf-8-sig"))
+        return Source(name, read_script(name, "utf-8-sig", partial(_tell_waiting, name)))
     except OSError as error:
         raise UsageError(f"cannot read '{name}': {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"cannot read '{name}': it is not UTF-8 text") from None
+    except ValueError:
+        raise UsageError(f"cannot read '{name}': no file is called so") from None
+
+
+def _standard_input() -> str:
+    text = sys.stdin.read(LARGEST_SCRIPT + 1)
+    check_size(len(text))
+    return text
+
+
+def _tell_waiting(name: str) -> None:
+    message = f"waiting for a program on '{escape(name)}', a named pipe that nobody has written to yet"
+    print(f"xcap: {message}", file=sys.stderr)

@@ -56,6 +56,7 @@ class Options:
     fmt: bool = False
     diff: bool = False
     help: bool = False
+    explain: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -79,9 +80,8 @@ def parse_options(arguments: Sequence[str]) -> Options:
         files, words = words[:1], words[1:]
     if named and found.program is None and not files:
         raise UsageError(f"unrecognized arguments: {' '.join(others)}")
-    if found.help:
-        pass
-    elif found.list is None and found.program is None and not files:
+    wants_none = found.help or found.explain is not None or found.list is not None
+    if not wants_none and found.program is None and not files:
         raise UsageError("there is no program: give -e PROGRAM or a file")
     if found.write == "-" and found.output == "-":
         raise UsageError("-w - and -o - would both write to standard output")
@@ -110,6 +110,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         fmt=found.fmt,
         diff=found.diff,
         help=found.help,
+        explain=found.explain,
     )
 
 
@@ -170,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dump", choices=STAGES, help="show what a stage of the compiler makes, and run nothing")
     add("--fmt", action="store_true", help="rewrite programs in the usual style; -e and - to standard output")
     add("--diff", action="store_true", help="with --fmt: show what would change, and change nothing")
+    add("--explain", metavar="KIND", help="say what a kind of mistake means, such as map-clash")
     add("--version", action="version", version=f"xcap {__version__}")
     return parser
 

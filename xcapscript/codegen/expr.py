@@ -14,6 +14,7 @@ from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.literals import c_identifier, c_int
 from xcapscript.codegen.shell import argument
 from xcapscript.codegen.structs import ctype, members
+from xcapscript.codegen.wide import WIDE, store_wide
 from xcapscript.errors import CompilerBug
 from xcapscript.layout import Layout, lay_out, size_of
 from xcapscript.nodes import (
@@ -53,7 +54,6 @@ from xcapscript.types import (
     IntType,
     IpType,
     PointerType,
-    StackType,
     StringType,
     SymbolType,
     Type,
@@ -137,7 +137,7 @@ class Values:
             case Ternary(condition, yes, no, kind):
                 return self._choice(out, condition, yes, no, kind)
             case MapValue(_, _, kind):
-                found = self._looked_up(out, value)
+                found = self.looked_up(out, value)
                 return self._kept(out, kind, f"{found} ? {found}->value : 0")
             case Variable(number):
                 return self._variables[number]
@@ -145,7 +145,7 @@ class Values:
                 given = ", ".join(self.number(out, one) for one in arguments)
                 return f"(({ctype(kind)}){c_identifier(function)}({given}))"
             case Inlined():
-                return self._inlined(out, value)
+                return self.inlined(out, value)
             case Stack() | AddressConstant() | FlowValue():
                 raise CompilerBug(f"a {value.type} is not a number")
             case _:
@@ -154,20 +154,14 @@ class Values:
     def store(self, out: Emitter, target: str, value: Expression, kind: Type | None = None) -> None:
         """Write statements that fill `target`, a struct's member laid out for `kind`, else for the value's type."""
         kind = kind or value.type
-        match kind:
-            case StackType():
-                # it zeroes what it does not fill, also when it fails
-                out.line(f"bpf_get_stack(ctx, {target}, sizeof({target}), 0);")
-            case StringType(size):
-                self._store_string(out, target, value, size)
-            case IpType() if isinstance(value, AddressConstant | FieldValue | Variable):
-                out.line(f"{target} = {self.address(out, value)};")
-            case IpType():
-                self._store_chosen(out, target, value, kind)
-            case FlowType():
-                self._store_flow(out, target, value)
-            case _:
-                out.line(f"{target} = {self.number(out, value)};")
+        if isinstance(kind, WIDE):
+            store_wide(self, out, target, value, kind)
+        else:
+            out.line(f"{target} = {self.number(out, value)};")
+
+    def variable(self, variable: Variable) -> str:
+        """What C calls a variable that was made."""
+        return self._variables[variable.number]
 
     def address(self, out: Emitter, value: Expression) -> str:
         """A C expression for an IP address."""
@@ -179,7 +173,7 @@ class Values:
             case Variable(number):
                 return self._variables[number]
             case _:
-                return self._temporary(out, value)
+                return self.temporary(out, value)
 
     def declare(self, out: Emitter, variable: Variable) -> None:
         """Make a variable, where its block begins or it is first set."""
@@ -232,7 +226,8 @@ class Values:
         self._ends.pop()
         out.line(f"{label}: ;")
 
-    def _inlined(self, out: Emitter, value: Inlined) -> str:
+    def inlined(self, out: Emitter, value: Inlined) -> str:
+        """Write a function's body; what C calls its result."""
         if value.result is not None:
             self.declare(out, value.result)
             if isinstance(value.result.type, WIDE):
@@ -271,7 +266,7 @@ class Values:
         self.scratch[name] = layout
         return f"scratch->{name}"
 
-    def _temporary(self, out: Emitter, value: Expression) -> str:
+    def temporary(self, out: Emitter, value: Expression) -> str:
         """A place with the value, which is no number."""
         room = self._room(value.type)
         self.store(out, room, value)
@@ -292,7 +287,7 @@ class Values:
             text = f"(s64)(({text}) << {64 - width}) >> {64 - width}"
         return self._kept(out, value.type, text)
 
-    def _looked_up(self, out: Emitter, value: MapValue) -> str:
+    def looked_up(self, out: Emitter, value: MapValue) -> str:
         """The name of a pointer to a map's value, which may be NULL."""
         spec = self._maps[value.map]
         key = self.key(out, spec, value.keys)
@@ -350,15 +345,21 @@ class Values:
             same = f"xcap_same_ip({self.address(out, left)}, {self.address(out, right)})"
             return same if operator == "==" else f"(!{same})"
         if isinstance(left.type, FlowType):
-            one, other = (self._temporary(out, side) for side in (left, right))
-            return f"(__builtin_memcmp(&{one}, &{other}, sizeof({one})) {operator} 0)"
+            one, other = (self.temporary(out, side) for side in (left, right))
+            # word by word: of __builtin_memcmp() clang makes a call, which no program can have
+            words = range(0, size_of(left.type), WORD)
+            pairs = (
+                f"*(xcap_chars *)((char *)&{one} + {at}) == *(xcap_chars *)((char *)&{other} + {at})" for at in words
+            )
+            same = " && ".join(pairs)
+            return f"({same})" if operator == "==" else f"(!({same}))"
         signed = any(isinstance(side.type, IntType) and side.type.signed for side in (left, right))
         kind = "s64" if signed else "u64"
         return f"(({kind}){self.number(out, left)} {operator} ({kind}){self.number(out, right)})"
 
     def _compare_text(self, out: Emitter, string: Expression, text: bytes, *, prefix: bool) -> str:
         """Word by word: zeros follow a string in its room."""
-        room = self._temporary(out, string)
+        room = self.temporary(out, string)
         wanted = text if prefix else text + b"\0"
         tests = []
         for at in range(0, len(wanted), WORD):
@@ -368,68 +369,6 @@ class Values:
                 found = f"({found} & {_native(ONES[: len(piece)])})"
             tests.append(f"{found} == {_native(piece)}")
         return f"({' && '.join(tests)})" if tests else "1"
-
-    def _store_string(self, out: Emitter, target: str, value: Expression, size: int) -> None:
-        match value:
-            case BuiltinValue(builtin, StringType(own)) if own > size:
-                self._copy(out, target, self._temporary(out, value), own, size)
-            case BuiltinValue(builtin, StringType(own)):
-                if own < size:
-                    out.line(f"__builtin_memset({target}, 0, {size});")
-                out.line(f"{builtin.helper}(hit, skb, {target});")
-            case ArgumentValue(place, StringType(own)):
-                out.line(f"__builtin_memset({target}, 0, {size});")
-                source = f"(char *)ctx + {place.place:d}"
-                out.line(f"bpf_probe_read_kernel_str({target}, {min(own, size)}, {source});")
-            case Load(address, offset, _, _, StringType(own)):
-                at = f"(u64){self.number(out, address)} + {offset}"
-                if own < size:
-                    out.line(f"__builtin_memset({target}, 0, {size});")
-                out.line(f"xcap_peek_string(counters, {target}, {min(own, size)}, {at});")
-            case Variable(number, StringType(own)):
-                self._copy(out, target, self._variables[number], own, size)
-            case MapValue(_, _, StringType(own)):
-                found = self._looked_up(out, value)
-                out.line(f"__builtin_memset({target}, 0, {size});")
-                with out.block(f"if ({found})"):
-                    out.line(f"__builtin_memcpy({target}, {found}->value, {min(own, size)});")
-            case Ternary() | Inlined():
-                self._store_chosen(out, target, value, StringType(size))
-            case _:
-                raise CompilerBug(f"there is no string to be had of {type(value).__name__}")
-
-    def _copy(self, out: Emitter, target: str, source: str, own: int, size: int) -> None:
-        if own < size:
-            out.line(f"__builtin_memset({target}, 0, {size});")
-        out.line(f"__builtin_memcpy({target}, {source}, {min(own, size)});")
-
-    def _store_flow(self, out: Emitter, target: str, value: Expression) -> None:
-        match value:
-            case FlowValue():
-                out.line(f"xcap_flow(&view, &layers, &{target});")
-            case Variable(number):
-                out.line(f"{target} = {self._variables[number]};")
-            case _:
-                self._store_chosen(out, target, value, value.type)
-
-    def _store_chosen(self, out: Emitter, target: str, value: Expression, kind: Type) -> None:
-        """What is no number, out of a choice, a function or a map."""
-        match value:
-            case Ternary(condition, yes, no):
-                with out.block(f"if ({self.number(out, condition)})"):
-                    self.store(out, target, yes, kind)
-                with out.block("else"):
-                    self.store(out, target, no, kind)
-            case Inlined(_, _, result) if result is not None:
-                self._inlined(out, value)
-                self.store(out, target, result, kind)
-            case MapValue():
-                found = self._looked_up(out, value)
-                out.line(f"__builtin_memset(&{target}, 0, sizeof({target}));")
-                with out.block(f"if ({found})"):
-                    out.line(f"{target} = {found}->value;")
-            case _:
-                raise CompilerBug(f"there is no {value.type} to be had of {type(value).__name__}")
 
     def _converted(self, text: str, kind: Type) -> str:
         return f"((u64){text})" if isinstance(kind, SymbolType) else f"(({ctype(kind)}){text})"
@@ -442,10 +381,6 @@ class Values:
         # unsigned, since what overflows is undefined in C otherwise; the bits are the same
         value = f"((u64){left} {operator} (u64){right})"
         return f"((s64){value})" if signed else value
-
-
-WIDE = (StringType, IpType, FlowType, StackType)
-"""Types whose values are no numbers in C."""
 
 
 def _no_statements(_out: Emitter, statement: Statement) -> None:

@@ -12,9 +12,10 @@ from xcapscript.builtins import Needs
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.expr import Strings, Values
 from xcapscript.codegen.filter import MAX_WINDOW, UnsupportedFilter, filter_function, window_size
+from xcapscript.codegen.limits import check_limits
 from xcapscript.codegen.literals import c_comment, c_string
 from xcapscript.codegen.maps import key_layout, value_layout
-from xcapscript.codegen.program import NEVER, filters_of, has_inner, scratch_text, write_body
+from xcapscript.codegen.program import NEVER, TIMERS, filters_of, has_inner, scratch_text, write_body
 from xcapscript.codegen.shell import function_text
 from xcapscript.codegen.stmt import LINE_BYTES, LINE_DIRECTIVE, Context, is_shown, write_statements
 from xcapscript.codegen.structs import struct_text
@@ -33,6 +34,10 @@ LARGEST_SNAPLEN = 16384
 
 DEFAULT_RING_PAGES = 8192
 DEFAULT_MAX_KEYS = 10240
+GENERATED = "generated"
+"""What clang calls that which the script has no lines for."""
+
+HEADERS = ("packet", "values", "socket", "tunnel", "layers")
 LAYERS_WINDOW = 128
 """Holds the headers of nearly all packets: Ethernet, two VLAN tags, IP with options, TCP."""
 
@@ -69,6 +74,7 @@ class _Generator:
             self._add_filter(expression)
         kind = probe.hook.attachment.kind
         dumps = any(isinstance(statement, Dump | Ring | Hex) for statement in walk(probe.body))
+        limited = self.options.limit is not None and kind not in TIMERS
         values = Values(kind, self.strings, maps, number, self.filters)
         context = Context(
             values,
@@ -77,15 +83,16 @@ class _Generator:
             number,
             partial(self._declare, probe),
             self.options.interface,
-            lazy=not any(map(is_shown, probe.body)),
+            lazy=limited and not any(map(is_shown, probe.body)),
         )
         values.write_statement = lambda out, statement: write_statements(out, context, (statement,))
         out = Emitter(1)
-        write_body(out, probe, context, self.filters, limited=self.options.limit is not None)
+        write_body(out, probe, context, self.filters, limited=limited)
         function = f"xcap_probe_{number}"
         title = f"{probe.hook.name} in {probe.span.source.name}, line {probe.span.line}"
         self.functions.append(function_text(kind, title, function, out.text()))
         self.structs += [layout for name, layout in values.scratch.items() if not name.startswith("key_")]
+        check_limits(probe, context)
         self.scratches.append(scratch_text(context))
         self.programs.append(UnitProgram(function, probe.hook.attachment, probe.hook.name, probe.span))
 
@@ -142,7 +149,7 @@ def generate(program: Program, options: Options) -> Unit:
         f"/* SPDX-License-Identifier: GPL-2.0-only */\n#define XCAP_WINDOW {_window(program)}",
         "#include <xcap/address.h>",
         *_structs([EVENT, PACKET, FLOW]),
-        "#include <xcap/packet.h>\n#include <xcap/values.h>\n#include <xcap/tunnel.h>\n#include <xcap/layers.h>",
+        "".join(f"#include <xcap/{name}.h>\n" for name in HEADERS).rstrip(),
         *map(_c_text, program.c_texts),
         *_structs([*(layout for spec in maps.values() for layout in (spec.key, spec.value)), *generator.structs]),
         _map_texts(maps.values(), len(generator.programs), options),
@@ -155,7 +162,14 @@ def generate(program: Program, options: Options) -> Unit:
     events, programs = tuple(generator.events), tuple(generator.programs)
     strings = tuple(generator.strings.found)
     return Unit(
-        text, programs, events, tuple(maps.values()), strings, options.ring_pages, print_maps=program.options.print_maps
+        text,
+        programs,
+        events,
+        tuple(maps.values()),
+        strings,
+        options.ring_pages,
+        print_maps=program.options.print_maps,
+        c_texts=tuple(one.span for one in program.c_texts),
     )
 
 
@@ -176,7 +190,8 @@ def _ring_pages(size: int) -> int:
 
 def _c_text(text: CText) -> str:
     """C of the script's own, at its own lines."""
-    return f"{LINE_DIRECTIVE}{text.span.line} {c_string(text.span.source.name)}\n{text.text}"
+    start = f"{LINE_DIRECTIVE}{text.span.line} {c_string(text.span.source.name)}"
+    return f"{start}\n{text.text}\n{LINE_DIRECTIVE}1 {c_string(GENERATED)}"
 
 
 def _window(program: Program) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from xcapscript.codegen.emitter import Emitter
-from xcapscript.codegen.expr import WIDE, Values
+from xcapscript.codegen.expr import Values
+from xcapscript.codegen.wide import WIDE
 from xcapscript.layout import Layout, lay_out
 from xcapscript.nodes import DeleteKey, SetKey, Update
 from xcapscript.types import S64, U32, U64, Type

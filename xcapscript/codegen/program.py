@@ -32,7 +32,7 @@ def write_body(
     out: Emitter, probe: Probe, context: Context, filters: dict[str, tuple[str, str]], *, limited: bool
 ) -> None:
     """Write the body of a probe's function; `filters` has the C names of an expression's two functions."""
-    limited = limited and probe.hook.attachment.kind not in TIMERS and any(map(is_shown, walk(probe.body)))
+    limited = limited and any(map(is_shown, walk(probe.body)))
     context.values.set_packet(probe.hook.skb)
     _write_entry(out, probe, context)
     early = [one for one in probe.conditions if _needs(one) < Needs.PACKET]
@@ -91,18 +91,21 @@ def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
     out.line("counters->hits++;")
     out.line("struct xcap_hit *hit = &scratch->hit;")
     out.line("const struct sk_buff *skb = NULL;")
+    kind = probe.hook.attachment.kind
+    out.line(f"const int typed = {'XCAP_TYPED' if kind is HookKind.RAWTRACEPOINT else '0'};")
+    out.line("struct xcap_dynptr dynptr;")
     needs_skb = probe.needs >= Needs.SKB or context.interface is not None
+    if needs_skb and probe.hook.sock is not None:
+        out.line(f"hit->socket = {argument(kind, probe.hook.sock.place, 'u64')};")
     if needs_skb and probe.hook.skb is not None:
-        skb = argument(probe.hook.attachment.kind, probe.hook.skb.place, "void *")
-        typed = probe.hook.attachment.kind is HookKind.RAWTRACEPOINT
-        out.line(f"const int typed = {'XCAP_TYPED' if typed else '0'};")
-        out.line("struct xcap_dynptr dynptr;")
-        out.line(f"skb = {'XCAP_SKB' if typed else 'xcap_copy_skb'}(&scratch->skb, {skb});")
-        with out.block("if (!skb)"):
-            out.line("counters->no_packet++;")
-            out.line("return 0;")
-        if context.interface is not None:
-            _write_interface(out, context.interface)
+        skb = argument(kind, probe.hook.skb.place, "void *")
+        out.line(f"skb = {'XCAP_SKB' if kind is HookKind.RAWTRACEPOINT else 'xcap_copy_skb'}(&scratch->skb, {skb});")
+        if probe.hook.sock is None:
+            with out.block("if (!skb)"):
+                out.line("counters->no_packet++;")
+                out.line("return 0;")
+    if probe.hook.has_packet and context.interface is not None:
+        _write_interface(out, context.interface)
 
 
 def _write_interface(out: Emitter, name: str) -> None:
@@ -116,7 +119,13 @@ def _write_interface(out: Emitter, name: str) -> None:
 
 
 def _write_packet(out: Emitter, probe: Probe) -> None:
-    with out.block("if (!xcap_find_packet(hit, skb, typed, &dynptr, scratch->bytes))"):
+    found = []
+    if probe.hook.skb is not None:
+        guard = "skb && " if probe.hook.sock is not None else ""
+        found.append(f"{guard}xcap_find_packet(hit, skb, typed, &dynptr, scratch->bytes)")
+    if probe.hook.sock is not None:
+        found.append("xcap_find_socket(hit, (const struct sock *)hit->socket, scratch->bytes)")
+    with out.block(f"if (!({' || '.join(f'({one})' for one in found)}))"):
         out.line("counters->no_packet++;")
         out.line("return 0;")
     flags = f"{probe.hook.outgoing:d}, {_asks_interface(probe):d}"
@@ -124,6 +133,7 @@ def _write_packet(out: Emitter, probe: Probe) -> None:
     if probe.needs >= Needs.LAYERS:
         out.line("struct xcap_layers layers;")
         out.line("xcap_find_layers(&view, hit->link, &layers);")
+        out.line("xcap_forget_ways(hit, &layers);")
 
 
 def _write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]]) -> None:
@@ -188,15 +198,32 @@ def _write_limit(out: Emitter, probe: Probe, context: Context) -> None:
         out.line("xcap_events.ringbuf_output(&record, sizeof(record), BPF_RB_NO_WAKEUP);")
 
 
+HIT_AND_SKB = 512
+"""Bytes: no fewer than those of struct xcap_hit and of the kernel's struct sk_buff, which differs."""
+
+
+def scratch_size(context: Context) -> int:
+    """How large the struct of scratch_text() is, or a little more than that."""
+    rooms = sum(layout.size + LINE_BYTES * _has_line(name) for name, layout in context.values.scratch.items())
+    return HIT_AND_SKB + _bytes_kept(context) + rooms
+
+
+def _bytes_kept(context: Context) -> int:
+    # XCAP_FRONT more than what is sent: xcap_read_packet() reads in two parts
+    return max(context.snaplen, LINE_BYTES) + 256
+
+
+def _has_line(name: str) -> bool:
+    return name.startswith("stack_")
+
+
 def scratch_text(context: Context) -> str:
     """The struct of a program's own per-CPU memory, and its map."""
     number = context.program
-    # XCAP_FRONT more than what is sent: xcap_read_packet() reads in two parts
-    size = max(context.snaplen, LINE_BYTES) + 256
-    lines = [f"struct xcap_scratch_{number} {{", "\tstruct xcap_hit hit;", f"\tu8 bytes[{size}];"]
+    lines = [f"struct xcap_scratch_{number} {{", "\tstruct xcap_hit hit;", f"\tu8 bytes[{_bytes_kept(context)}];"]
     for name, layout in context.values.scratch.items():
         lines.append(f"\tstruct {layout.name} {name};")
-        if name.startswith("stack_"):
+        if _has_line(name):
             lines.append(f"\tu8 {name}_bytes[{LINE_BYTES}];")
     lines.append("\tstruct sk_buff skb; /* where it must be copied */")
     return "\n".join([*lines, "};", f"BPF_PERCPU_ARRAY(xcap_scratch_{number}_map, struct xcap_scratch_{number}, 1);"])

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.errors import CompilerBug, KernelError
+from xcapscript.source import Span
 from xcapscript.unit import Unit
 
 CLANG = re.compile(r"^(?P<file>[^\n]+?):(?P<line>\d+):\d+: (?:fatal )?error: (?P<message>.*)$", re.MULTILINE)
@@ -25,17 +26,32 @@ def blame_compiler(unit: Unit, log: str, *, died: bool) -> NoReturn:
         message = "a clause needs more than the 512 bytes of stack that BPF has"
         raise KernelError(message, advice="split its expression or its block into several clauses", log=log)
     for match in CLANG.finditer(log):
+        line, message = int(match["line"]), f"clang says: {match['message']}"
+        if place := _in_c(unit, match["file"], line):
+            raise ScriptError([Diagnostic(Code.COMPILE, message, place)])
         spans = [program.span for program in unit.programs if program.span.source.name == match["file"]]
         if spans:
             # of the clauses that begin before the line, the last
-            before = [span for span in spans if span.line <= int(match["line"])] or spans
-            raise ScriptError([Diagnostic(Code.COMPILE, f"clang says: {match['message']}", before[-1])])
+            before = [span for span in spans if span.line <= line] or spans
+            raise ScriptError([Diagnostic(Code.COMPILE, message, before[-1])])
     if "No module named 'bcc'" in log:
         advice = "install them: Debian's package is python3-bpfcc, and the virtual environment must see it"
         raise KernelError("BCC's Python bindings (the module bcc) are not installed", advice=advice, log=log)
     if died:
         raise CompilerBug("the compiler's process ended without an answer", log=log)
     raise CompilerBug("the generated program does not compile", log=log)
+
+
+def _in_c(unit: Unit, name: str, line: int) -> Span | None:
+    """The line of the script's own C that clang complains of."""
+    for text in unit.c_texts:
+        lines = text.text.split("\n")
+        if text.source.name == name and 0 <= line - text.line < len(lines):
+            at = text.start + sum(len(before) + 1 for before in lines[: line - text.line])
+            found = lines[line - text.line]
+            indent = len(found) - len(found.lstrip())
+            return text.source.span(at + indent, at + len(found.rstrip()))
+    return None
 
 
 def blame_verifier(unit: Unit, function: str, reason: str, log: str) -> NoReturn:

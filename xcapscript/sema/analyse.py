@@ -13,6 +13,7 @@ from xcapscript.kernel.facts import Kernel
 from xcapscript.library import Library
 from xcapscript.needs import needs_of
 from xcapscript.nodes import ClearMap, Commit, DeleteKey, Dump, Filter, Line, PrintMap, Ring, Statement, ZeroMap, walk
+from xcapscript.sema.advice import meant
 from xcapscript.sema.check import Definitions, Statements
 from xcapscript.sema.filter import Parameters, Rules, compile_expression
 from xcapscript.sema.hooks import Hooks
@@ -20,6 +21,7 @@ from xcapscript.sema.imports import Gathered, gather
 from xcapscript.sema.maps import Maps
 from xcapscript.sema.options import script_options, with_defaults
 from xcapscript.sema.predicate import Predicate, names_of_the_kernel, resolve
+from xcapscript.sema.scope import Scope
 from xcapscript.sema.structures import Structures
 from xcapscript.source import Span
 from xcapscript.syntax import ast
@@ -46,7 +48,7 @@ class Settings:
 def analyse(script: ast.Script, library: Library, kernel: Kernel, settings: Settings) -> Program:
     """Resolve a script; ScriptError with all mistakes found, KernelError if the kernel cannot be asked."""
     gathered = gather(script, library)
-    options = script_options(gathered.options)
+    options, wrong = script_options(gathered.options)
     hooks = Hooks(gathered.aliases, library, kernel)
     parameters = with_defaults(settings.parameters, gathered.params, _start(script.span))
     definitions = Definitions(gathered.functions, frozenset(_c_functions(gathered.c_texts)))
@@ -62,6 +64,7 @@ def analyse(script: ast.Script, library: Library, kernel: Kernel, settings: Sett
         message = "there is nothing to attach: the program has no clause"
         hint = "write for instance: drop /icmp/ { dump; }"
         diagnostics[Code.SYNTAX, script.span] = Diagnostic(Code.SYNTAX, message, _start(script.span), (hint,))
+    diagnostics = _by_place(wrong) | diagnostics
     if not diagnostics:
         diagnostics |= _by_place([*_unknown_maps(probes, clauses.maps), *_unknown_rings(probes)])
     if diagnostics:
@@ -137,10 +140,18 @@ class _Clauses:
 
     def _split(self, predicate: ast.Predicate) -> Part | None:
         """The predicate's parts, its tcpdump expressions compiled."""
-        part = split(predicate, names_of_the_kernel(self.definitions))
+        names = names_of_the_kernel(self.definitions)
+        part = split(predicate, names)
+        diagnostics: list[Diagnostic] = []
         for one in each(part) if part is not None else ():
-            if isinstance(one, Pcap):
-                self._compile(one.expression)
+            try:
+                if isinstance(one, Pcap):
+                    self._compile(one.expression)
+            except ScriptError as error:
+                likelier = meant(one.expression, names) if isinstance(one, Pcap) else None
+                diagnostics += error.diagnostics if likelier is None else [likelier]
+        if diagnostics:
+            raise ScriptError(diagnostics)
         return part
 
     def _compile(self, expression: ast.Predicate) -> Filter | None:
@@ -153,31 +164,43 @@ class _Clauses:
         """The clause at one hook."""
         found: list[Diagnostic] = []
         asks_packet = part is not None and any(isinstance(one, Pcap) for one in each(part))
-        if hook.skb is None and (asks_packet or clause.block is None):
+        if not hook.has_packet and (asks_packet or clause.block is None):
             what = "a tcpdump expression" if asks_packet else "a clause without a block"
             message = f"{what} takes a packet, and '{hook.name}' has none"
             span = clause.predicate.span if asks_packet and clause.predicate is not None else attach.span
             found.append(Diagnostic(Code.NO_PACKET, message, span, ("see 'xcap -l -v' for hooks with a packet",)))
-        statements = Statements(hook, self.parameters, self.structures, self.maps, self.definitions)
-        predicate = Predicate()
-        try:
-            predicate = resolve(part, self._compile, statements.expressions) if part is not None else predicate
-        except ScriptError as error:
-            found += error.diagnostics
-        body: tuple[Statement, ...] = ()
-        if clause.block is None:
-            body = (Dump(None, clause.span) if self.settings.writes else Line(clause.span),)
-        else:
-            try:
-                body = statements.block(clause.block.statements)
-            except ScriptError as error:
-                found += error.diagnostics
-        if found:
-            raise ScriptError(found)
+        signed: set[int] = set()
+        predicate, body, wrong = self._checked(clause, hook, part, signed)
+        known = 0
+        while known < len(signed):
+            # a variable that was taken for unsigned is given what may be negative further down
+            known = len(signed)
+            predicate, body, wrong = self._checked(clause, hook, part, signed)
+        if found or wrong:
+            raise ScriptError([*found, *wrong])
         needs = max((needs_of(node) for node in walk((*predicate.conditions, *body))), default=Needs.NOTHING)
         if predicate.outer or predicate.inner:
             needs = max(needs, Needs.PACKET)
         return Probe(hook, predicate.conditions, predicate.outer, predicate.inner, body, needs, clause.span)
+
+    def _checked(
+        self, clause: ast.Clause, hook: Hook, part: Part | None, signed: set[int]
+    ) -> tuple[Predicate, tuple[Statement, ...], list[Diagnostic]]:
+        """The predicate and the statements, and what is wrong; `signed` are variables, and grows by those met."""
+        wrong: list[Diagnostic] = []
+        scope = Scope(signed=signed)
+        statements = Statements(hook, self.parameters, self.structures, self.maps, self.definitions, scope)
+        predicate = Predicate()
+        try:
+            predicate = resolve(part, self._compile, statements.expressions) if part is not None else predicate
+        except ScriptError as error:
+            wrong += error.diagnostics
+        body: tuple[Statement, ...] = (Dump(None, clause.span) if self.settings.writes else Line(clause.span),)
+        try:
+            body = statements.block(clause.block.statements) if clause.block is not None else body
+        except ScriptError as error:
+            wrong += error.diagnostics
+        return predicate, body, wrong
 
 
 def _check_definitions(script: ast.Script, hooks: Hooks) -> list[Diagnostic]:

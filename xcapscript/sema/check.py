@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+from xcapscript.builtins import BUILTINS
 from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
 from xcapscript.errors import CompilerBug
 from xcapscript.ir import Hook
@@ -34,18 +36,22 @@ from xcapscript.nodes import (
     ZeroMap,
 )
 from xcapscript.printf_format import FormatError, conversions, parse_format
-from xcapscript.sema.expressions import Expressions, common_type, widened
+from xcapscript.sema.expressions import Expressions
 from xcapscript.sema.filter import Parameters
+from xcapscript.sema.kinds import a, common_type, numbered, widened
 from xcapscript.sema.maps import Maps, Updates, map_keys
-from xcapscript.sema.refusal import refuse
+from xcapscript.sema.refusal import Placed, refuse
 from xcapscript.sema.scope import Scope
 from xcapscript.sema.structures import Structures
 from xcapscript.syntax import ast
-from xcapscript.types import U64, StackType, Type
+from xcapscript.types import U64, IntType, StackType, Type
 
 ACTIONS = ("dump", "count", "stack", "print", "printf", "hex", "exit", "clear", "zero", "delete", "ring", "commit")
 MAXIMAL_TOP = 10**9
 DEEPEST_CALL = 32
+MOST_CALLS = 1000
+"""Functions are put in where they are called: two calls in each of 30 would be a thousand million."""
+
 LONGEST_RING = 1_000_000
 LONGEST_TIME = 24 * 3600 * 10**9
 LARGEST_SNAPLEN = 1 << 31
@@ -153,11 +159,13 @@ class Statements:
             refuse(Code.BAD_CALL, node, "a clause returns no value", "write return; alone, or exit(1) to end the run")
         frame, value = self._frames[-1], self.expressions.value(node.value)
         kind = widened(value.type)
+        _refuse_stack(kind, node.value)
         if frame.result is None:
             frame.result = self._scope.unnamed(kind)
-        elif common_type(frame.result.type, kind) != frame.result.type:
-            message = f"'{frame.name}' returns a {kind} here and a {frame.result.type} before"
+        elif not (isinstance(kind, IntType) and isinstance(frame.result.type, IntType)) and kind != frame.result.type:
+            message = f"'{frame.name}' returns {a(kind)} here and {a(frame.result.type)} before"
             refuse(Code.TYPE_CLASH, node, message)
+        self._scope.becomes(frame.result, kind)
         return [SetVariable(frame.result, value, node.span), Return(node.span)]
 
     def _set(self, node: ast.Assign, target: ast.Parameter) -> Statement:
@@ -169,14 +177,14 @@ class Statements:
         else:
             value = self.expressions.value(node.value)
         kind = widened(value.type)
-        if isinstance(kind, StackType):
-            refuse(Code.TYPE_CLASH, node.value, "a stack can be a key, and not a value")
+        _refuse_stack(kind, node.value)
         if target.name.isdigit() or target.name == "#":
             refuse(Code.BAD_CALL, target, f"'${target.name}' is a parameter, which cannot be set")
         if known is None:
             return SetVariable(self._scope.declare(target.name, kind), value, node.span, first=True)
         if common_type(known.type, kind) is None:
-            refuse(Code.TYPE_CLASH, node, f"'${target.name}' is a {known.type}, and this is a {kind}")
+            refuse(Code.TYPE_CLASH, node, f"'${target.name}' is {a(known.type)}, and this is {a(kind)}")
+        self._scope.becomes(known, kind)
         return SetVariable(known, value, node.span)
 
     def _action(self, node: ast.Action) -> Statement:
@@ -195,12 +203,16 @@ class Statements:
                 return PrintStack(self.expressions.stack(arguments, node), node.span)
             case "hex":
                 self._packet(node)
+                if arguments:
+                    refuse(Code.BAD_CALL, node, "hex takes no argument", "write hex;")
                 return Hex(node.span)
             case "print":
                 return self._print(node, arguments)
             case "printf":
                 return self._printf(node, arguments)
             case "exit":
+                if len(arguments) > 1:
+                    refuse(Code.BAD_CALL, node, "exit takes one number", "write exit(1)")
                 status = self.expressions.constant(arguments[0], "exit()", 0, 255) if arguments else 0
                 return Exit(status, node.span)
             case "clear":
@@ -214,11 +226,14 @@ class Statements:
                 if made is not None:
                     return Evaluate(made, node.span)
                 known = (*ACTIONS, *self._definitions.functions, *self._definitions.c_functions)
+                if other in BUILTINS:
+                    hint = f"write print({other})"
+                    refuse(Code.UNKNOWN_NAME, node.name, f"'{other}' is a value, and no action", hint)
                 hints = did_you_mean(other, known) or (f"the actions are {' '.join(ACTIONS)}",)
                 refuse(Code.UNKNOWN_NAME, node.name, f"unknown action '{other}'", *hints)
 
     def _packet(self, node: ast.Action) -> None:
-        if self._hook.skb is None:
+        if not self._hook.has_packet:
             message = f"'{node.name.name}' takes a packet, and '{self._hook.name}' has none"
             refuse(Code.NO_PACKET, node, message, "hooks with a packet: drop rx tx; see also 'xcap -l -v'")
 
@@ -264,7 +279,7 @@ class Statements:
         parameters = self.expressions.parameters
 
         def missing(name: str) -> str:
-            refuse(Code.UNKNOWN_PARAMETER, node, f"parameter '${name}' was not given")
+            refuse(Code.UNKNOWN_PARAMETER, node, f"parameter '${name}' was not given", *parameters.like(name))
 
         return parameters.put_in(node.value if isinstance(node, ast.String) else f"${node.name}", missing)
 
@@ -288,14 +303,15 @@ class Statements:
         try:
             wanted = conversions(parse_format(first.value))
         except FormatError as error:
-            refuse(Code.BAD_FORMAT, first, str(error))
+            place = _in_string(first, error.offset)
+            refuse(Code.BAD_FORMAT, place, str(error))
         values = map_keys(self.expressions, arguments[1:])
         if len(wanted) != len(values):
-            message = f"the format takes {len(wanted)} values, and {len(values)} are given"
+            message = f"the format takes {numbered(len(wanted), 'value')}, and {len(values)} are given"
             refuse(Code.BAD_FORMAT, first, message)
         for conversion, value, argument in zip(wanted, values, arguments[1:], strict=True):
             if not conversion.takes(value.type):
-                message = f"'%{conversion.letter}' does not take '{argument.span.text}', which is a {value.type}"
+                message = f"'%{conversion.letter}' does not take '{argument.span.text}', which is {a(value.type)}"
                 refuse(Code.BAD_FORMAT, argument, message, "%d and %x take numbers, %s takes everything")
         return Printf(first.value, values, node.span)
 
@@ -323,11 +339,14 @@ class Statements:
         name = function.name.name
         if any(frame.name == name for frame in self._frames) or len(self._frames) >= DEEPEST_CALL:
             refuse(Code.BAD_CALL, node, f"'{name}' calls itself, which no kernel program can")
+        if next(self._scope.calls) >= MOST_CALLS:
+            refuse(Code.BAD_CALL, node, f"functions are called more than {MOST_CALLS} times in this clause")
         values = map_keys(self.expressions, node.arguments)
         if len(values) != len(function.parameters):
-            refuse(
-                Code.BAD_CALL, node, f"'{name}' takes {len(function.parameters)} values, and {len(values)} are given"
-            )
+            wanted = numbered(len(function.parameters), "value")
+            refuse(Code.BAD_CALL, node, f"'{name}' takes {wanted}, and {len(values)} are given")
+        for value, argument in zip(values, node.arguments, strict=True):
+            _refuse_stack(value.type, argument)
         frame, scope = _Frame(name), self._scope.function()
         inside = Statements(*self._given, scope, (*self._frames, frame))
         body: list[Statement] = []
@@ -341,3 +360,19 @@ class Statements:
             raise ScriptError(replace(d, notes=(*d.notes, note)) for d in error.diagnostics) from None
         kind: Type = frame.result.type if frame.result is not None else U64
         return Inlined(name, tuple(body), frame.result, kind)
+
+
+def _refuse_stack(kind: Type, node: ast.Argument) -> None:
+    """A variable cannot hold a stack, which is as large as all that a program may keep."""
+    if isinstance(kind, StackType):
+        refuse(Code.TYPE_CLASH, node, "a stack can be a key, and not a value", f"write @m[{node.span.text}]")
+
+
+def _in_string(node: ast.String, offset: int) -> Placed:
+    """The place of a character of a string: escapes are written with more than one."""
+    pieces = re.compile(r"\\x[0-9a-fA-F]{2}|\\.|.", re.DOTALL).finditer(node.span.text[1:-1])
+    start = next((piece.start() for number, piece in enumerate(pieces) if number == offset), 0)
+    begin = node.span.start + 1 + start
+    text = node.span.source.text[begin : node.span.end - 1]
+    length = len(re.match(r"%[-0+ #0-9.]*(?:hh?|ll?|z)?\w?|.", text or " ", re.DOTALL)[0])  # type: ignore[index]
+    return ast.Name("", node.span.source.span(begin, begin + length))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from xcapscript.builtins import BUILTINS, CONSTANTS, STATE_PREFIXES
+from xcapscript.builtins import BUILTINS, CONSTANTS, FLOW, REASON, STATE_PREFIXES
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.nodes import (
     BuiltinValue,
@@ -16,6 +16,7 @@ from xcapscript.nodes import (
     Number,
     Text,
 )
+from xcapscript.sema.kinds import a
 from xcapscript.sema.refusal import refuse
 from xcapscript.sema.structures import Structures
 from xcapscript.syntax import ast
@@ -29,11 +30,14 @@ from xcapscript.types import (
     IpType,
     MacType,
     StringType,
+    Type,
     is_number,
 )
 
 EQUALITY = frozenset({"==", "!="})
 NETNS = "netns"
+WORDS = frozenset({REASON, FLOW, "skb", "sk", "kstack", "args"})
+"""Names that are values, besides the builtins."""
 
 
 class Resolver(Protocol):
@@ -65,12 +69,26 @@ def comparison(resolver: Resolver, node: ast.Binary) -> Expression:
             )
         ):
             if node.operator not in EQUALITY:
-                refuse(Code.TYPE_CLASH, node, f"a {left.type} is not less or greater than another", "use == or !=")
+                refuse(Code.TYPE_CLASH, node, f"{a(left.type)} is not less or greater than another", "use == or !=")
             return Compare(node.operator, left, right, U8)
     if is_number(left.type) and is_number(right.type):
         return Compare(node.operator, left, right, U8)
-    message = f"'{node.left.span.text}' is a {left.type}, and '{node.right.span.text}' a {right.type}"
-    refuse(Code.TYPE_CLASH, node, f"{message}: they cannot be compared")
+    message = f"'{node.left.span.text}' is {a(left.type)}, and '{node.right.span.text}' {a(right.type)}"
+    refuse(Code.TYPE_CLASH, node, f"{message}: they cannot be compared", *_cures(node, left.type, right.type))
+
+
+def _cures(node: ast.Binary, *kinds: Type) -> tuple[str, ...]:
+    """What to write instead, where it is known."""
+    texts = [side.value for side in (node.left, node.right) if isinstance(side, ast.String)]
+    if texts and any(isinstance(kind, IpType | MacType) for kind in kinds):
+        return (f"write it without quotes: {texts[0]}",)
+    if isinstance(kinds[0], MacType):
+        return ("a hardware address is compared with another: eth.src == aa:bb:cc:dd:ee:ff",)
+    if any(isinstance(kind, StringType) for kind in kinds):
+        return ('a string is compared with text in quotes: comm == "sshd"',)
+    if any(isinstance(kind, IpType) for kind in kinds):
+        return ("an address is compared with another: ip.src == 10.0.0.1, or ip.src in 10.0.0.0/8",)
+    return ()
 
 
 def _sides(resolver: Resolver, node: ast.Binary) -> tuple[Expression, Expression]:
@@ -98,6 +116,10 @@ def _named(resolver: Resolver, node: ast.Expression, other: Expression) -> Expre
             return Number(inode, U64)
         case ast.String(name) if isinstance(other.type, EnumType):
             return _member(node, name, other.type)
+        case ast.Name(name) if isinstance(other.type, StringType | InternedType):
+            if name not in BUILTINS and name not in WORDS:
+                refuse(Code.UNKNOWN_NAME, node, f"unknown name '{name}'", f'text stands in quotes: "{name}"')
+            return resolver.value(node)
         case _:
             return resolver.value(node)
 
@@ -127,7 +149,9 @@ def _text(node: ast.Binary, string: Expression, text: Expression) -> Expression:
     prefix = wanted.endswith(b"*")
     wanted = wanted.removesuffix(b"*") if prefix else wanted
     if len(wanted) >= string.type.size or b"\0" in wanted:
-        refuse(Code.TYPE_CLASH, node, f"a {string.type} is never {node.right.span.text}: it is shorter")
+        said = node.right if isinstance(node.right, ast.String) else node.left
+        message = f"a {string.type} is never {said.span.text}: it has at most {string.type.size - 1} characters"
+        refuse(Code.TYPE_CLASH, said, message, f'its beginning can be compared: "{text.value[:8]}*"')
     found = CompareText(string, wanted, prefix, U8)
     return found if node.operator == "==" else Not(found, U8)
 

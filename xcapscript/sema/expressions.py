@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
@@ -41,6 +42,7 @@ from xcapscript.nodes import (
 )
 from xcapscript.sema.compare import comparison, is_signed
 from xcapscript.sema.filter import Parameters
+from xcapscript.sema.kinds import a, common_type
 from xcapscript.sema.refusal import refuse
 from xcapscript.sema.scope import Scope
 from xcapscript.sema.structures import Place, Structures
@@ -52,10 +54,8 @@ from xcapscript.types import (
     U16,
     U32,
     U64,
-    EnumType,
     FlowType,
     InternedType,
-    IntType,
     IpType,
     MacType,
     OpaqueType,
@@ -63,7 +63,6 @@ from xcapscript.types import (
     StackType,
     StringType,
     SymbolType,
-    Type,
     is_number,
 )
 
@@ -147,14 +146,14 @@ class Expressions:
         """A value that arithmetic takes."""
         value = self.value(node)
         if not is_number(value.type):
-            refuse(Code.TYPE_CLASH, node, f"{user} takes a number, and '{node.span.text}' is a {value.type}")
+            refuse(Code.TYPE_CLASH, node, f"{user} takes a number, and '{node.span.text}' is {a(value.type)}")
         return value
 
     def truth(self, node: ast.Expression) -> Expression:
         """A value that is true unless it is 0."""
         value = self.value(node)
         if not is_number(value.type) and not isinstance(value.type, MacType):
-            message = f"'{node.span.text}' is a {value.type}, which is neither true nor false"
+            message = f"'{node.span.text}' is {a(value.type)}, which is neither true nor false"
             refuse(Code.TYPE_CLASH, node, message, "compare it with something, such as == or in")
         return value
 
@@ -168,7 +167,7 @@ class Expressions:
     def stack(self, arguments: tuple[ast.Argument, ...], node: ast.Call | ast.Action | ast.Name) -> Stack:
         """The kernel stack, as deep as the one argument says."""
         if len(arguments) > 1:
-            refuse(Code.BAD_CALL, node, f"'{node.span.text}' has more than one argument", "write kstack(5)")
+            refuse(Code.BAD_CALL, node, f"'{node.span.text}' has more than one argument", "it takes a depth: kstack(5)")
         depth = self.constant(arguments[0], "the depth of a stack", 1, MAXIMAL_DEPTH) if arguments else DEFAULT_DEPTH
         return Stack(StackType(depth))
 
@@ -178,11 +177,12 @@ class Expressions:
             return variable
         value = self.parameters.value(node.name)
         if value is None:
-            hints = did_you_mean(node.name, self.scope.names()) or (
-                "a variable is set first: $x = 1; parameters follow the program: xcap -e '...' VALUE",
-            )
-            what = "parameter" if node.name.isdigit() else "variable or parameter"
-            refuse(Code.UNKNOWN_PARAMETER, node, f"{what} '${node.name}' was not given", *hints)
+            numbered = node.name.isdigit()
+            follow = "parameters follow the program: xcap -e '...' VALUE"
+            hints = self.parameters.like(node.name, self.scope.names()) if not numbered else (follow,)
+            what = f"parameter '${node.name}' was not given" if numbered else f"unknown variable '${node.name}'"
+            hints = hints or (f"it is set first: ${node.name} = 1; or a parameter: param {node.name} = 1;",)
+            refuse(Code.UNKNOWN_PARAMETER, node, what, *hints)
         number = read_number(value)
         return Text(value, InternedType()) if number is None else Number(number, U64)
 
@@ -221,12 +221,16 @@ class Expressions:
         if name in GROUPS:
             known = " ".join(field for field in PACKET_FIELDS if field.startswith(f"{name}."))
             refuse(Code.UNKNOWN_NAME, node, f"'{name}' alone is no value", f"has({name}), or its fields: {known}")
+        if name == "args" or re.fullmatch("arg[0-9]+", name):
+            known = ", ".join(f"args.{argument.name}" for argument in self.hook.arguments)
+            message = f"'{name}' is no value at '{self.hook.name}'"
+            refuse(Code.UNKNOWN_ARGUMENT, node, message, f"it has {known}" if known else "it has no arguments")
         known_names = [*BUILTINS, REASON, STACK, FLOW, SKB, SOCKET, *CONSTANTS]
         refuse(Code.UNKNOWN_NAME, node, f"unknown name '{name}'", *did_you_mean(name, known_names))
 
     def need_packet(self, node: ast.Expression, name: str) -> None:
         """Refuse what belongs to a packet where there is none."""
-        if self.hook.skb is None:
+        if not self.hook.has_packet:
             refuse(Code.NO_PACKET, node, f"'{name}' belongs to a packet, and '{self.hook.name}' has none")
 
     def _socket(self, node: ast.Name) -> Expression:
@@ -251,7 +255,8 @@ class Expressions:
             hints = did_you_mean(field.name, known) or ((f"it has {', '.join(known)}",) if known else ())
             refuse(Code.UNKNOWN_ARGUMENT, field, f"'{self.hook.name}' has no argument '{field.name}'", *hints)
         if isinstance(argument.type, OpaqueType):
-            refuse(Code.UNSUPPORTED, field, f"'{field.name}' is a {argument.type}, which the language has no value for")
+            message = f"'{field.name}' is {a(argument.type)}, which the language has no value for"
+            refuse(Code.UNSUPPORTED, field, message)
         return ArgumentValue(argument, argument.type)
 
     def _member(self, node: ast.Member | ast.Index) -> Expression:
@@ -291,6 +296,8 @@ class Expressions:
     def _place(self, node: ast.Expression) -> Place:
         """Where a member or element lies; a pointer in between is followed."""
         match node:
+            case ast.Member(ast.Name("args"), _):
+                return self.structures.pointed_at(self.value(node), node)
             case ast.Member(inner, field):
                 place = self._place(inner)
                 if isinstance(place.type, PointerType):
@@ -359,8 +366,8 @@ class Expressions:
         condition, yes, no = self.truth(node.condition), self.value(node.yes), self.value(node.no)
         kind = common_type(yes.type, no.type)
         if kind is None:
-            message = f"'{node.yes.span.text}' is a {yes.type}, and '{node.no.span.text}' a {no.type}"
-            refuse(Code.TYPE_CLASH, node, message)
+            message = f"'{node.yes.span.text}' is {a(yes.type)}, and '{node.no.span.text}' {a(no.type)}"
+            refuse(Code.TYPE_CLASH, node, message, "both values behind '?' have one type")
         return Ternary(condition, yes, no, kind)
 
     def _binary(self, operator: str, left: ast.Expression, right: ast.Expression) -> Expression:
@@ -368,25 +375,3 @@ class Expressions:
         # what is taken from an unsigned value may be larger than it: 40 - len is meant to be negative
         signed = operator == "-" or is_signed(first) or is_signed(second)
         return Binary(operator, first, second, S64 if signed else U64)
-
-
-def common_type(one: Type, other: Type) -> Type | None:
-    """The type that holds values of both; None if there is none."""
-    if one == other:
-        return one
-    if is_number(one) and is_number(other):
-        signed = any(isinstance(kind, IntType) and kind.signed for kind in (one, other))
-        return S64 if signed else U64
-    if isinstance(one, StringType) and isinstance(other, StringType):
-        return one if one.size > other.size else other
-    return None
-
-
-def widened(kind: Type) -> Type:
-    """Integers of 64 bits, so that keys and variables of different widths agree."""
-    return (S64 if kind.signed else U64) if isinstance(kind, IntType) else kind
-
-
-def is_enum(kind: Type) -> bool:
-    """Whether values are shown by name."""
-    return isinstance(kind, EnumType)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from xcapscript.diagnostics import Code, Diagnostic, ScriptError
+from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
 from xcapscript.nodes import Filter
 from xcapscript.pcap.libpcap import PcapError
 from xcapscript.pcap.worker import Progress, compile_bounded
@@ -18,6 +18,7 @@ from xcapscript.unit import LinkType
 WORD = re.compile(r"[A-Za-z0-9_.:/-]+")
 PARAMETER = re.compile(r"\$(\$|[0-9]+|#|[A-Za-z_][A-Za-z0-9_]*)")
 LINK_ACCESS = re.compile(r"\b(ether|link|fddi|tr|wlan|ppp|slip)\s*\[")
+SYNTAX_HINT = "it is read as tcpdump reads it: see pcap-filter(7)"
 NETMASK_HINT = "give -i with an interface that has an IPv4 address in the namespace that xcap runs in"
 QUOTED = re.compile(r"'([^']+)'")
 
@@ -35,6 +36,10 @@ class Parameters:
             return str(len(self.words))
         by_name = {str(number): word for number, word in enumerate(self.words, 1)}
         return by_name.get(name, self.named.get(name))
+
+    def like(self, name: str, others: Iterable[str] = ()) -> tuple[str, ...]:
+        """A hint at what may have been meant by `$name`: a parameter or one of the others; or no hint."""
+        return did_you_mean(f"${name}", [f"${known}" for known in (*self.named, *others)])
 
     def put_in(self, text: str, missing: Callable[[str], str]) -> str:
         """`text` with its parameters replaced; `$$` is a dollar sign; `missing(name)` stands for what was not given."""
@@ -62,7 +67,7 @@ class Rules:
 
 def compile_expression(predicate: ast.Predicate, parameters: Parameters, rules: Rules) -> Filter | None:
     """The filter of a tcpdump expression, None for an empty one; ScriptError with libpcap's own words."""
-    text = parameters.put_in(predicate.text, partial(_missing, predicate))
+    text = parameters.put_in(predicate.text, partial(_missing, predicate, parameters))
     for name in PARAMETER.findall(predicate.text):
         value = parameters.value(name) or ""
         if name != "$" and not WORD.fullmatch(value):
@@ -76,19 +81,31 @@ def compile_expression(predicate: ast.Predicate, parameters: Parameters, rules: 
             text, links, netmask=rules.netmask, resolve_names=rules.resolve_names, progress=rules.progress
         )
     except PcapError as error:
-        raise ScriptError([_bad_filter(predicate, str(error))]) from None
+        raise ScriptError([_bad_filter(predicate, parameters, str(error))]) from None
     if isinstance(ethernet, PcapError):
-        raise ScriptError([_bad_filter(predicate, str(ethernet))])
+        raise ScriptError([_bad_filter(predicate, parameters, str(ethernet))])
     # Without a link header: libpcap refuses what needs one, but for `ether[...]`, which would read the IP header.
     unlinked = None if isinstance(raw, PcapError) or LINK_ACCESS.search(text) else raw
     return Filter(text.strip(), ethernet, unlinked, predicate.span)
 
 
-def _bad_filter(predicate: ast.Predicate, refusal: str) -> Diagnostic:
-    """libpcap names the word that it does not like, if any, in quotes: that word is pointed at."""
+def _bad_filter(predicate: ast.Predicate, parameters: Parameters, refusal: str) -> Diagnostic:
+    """libpcap names the word that it does not like, if any, in quotes: that word, or its parameter, is pointed at."""
     quoted = QUOTED.search(refusal) or re.search(r'"([^"]+)"', refusal)
-    hints = (NETMASK_HINT,) if refusal.startswith("netmask not known") else ()
-    return Diagnostic(Code.BAD_FILTER, refusal, _place(predicate, quoted[1] if quoted else ""), hints)
+    word = quoted[1] if quoted else ""
+    place = _place(predicate, word)
+    names = [name for name in dict.fromkeys(PARAMETER.findall(predicate.text)) if name != "$"]
+    guilty = [name for name in names if word and word in (parameters.value(name) or "")]
+    if place == predicate.span and guilty:
+        names, place = guilty[:1], _place(predicate, f"${guilty[0]}")
+    hints = [f"'${name}' is '{parameters.value(name)}'" for name in names]
+    if refusal.startswith("netmask not known"):
+        hints.append(NETMASK_HINT)
+    elif not quoted and "syntax error" in refusal:
+        hints.append(SYNTAX_HINT)
+        if re.search(r"/\s+\w[\w:]*\s*/", predicate.text):
+            hints.append("if these are two clauses, end the first with ';'")
+    return Diagnostic(Code.BAD_FILTER, refusal, place, tuple(hints))
 
 
 def _place(predicate: ast.Predicate, word: str) -> Span:
@@ -99,7 +116,7 @@ def _place(predicate: ast.Predicate, word: str) -> Span:
     return predicate.span.source.span(start, start + len(word))
 
 
-def _missing(predicate: ast.Predicate, name: str) -> str:
+def _missing(predicate: ast.Predicate, parameters: Parameters, name: str) -> str:
     message = f"parameter '${name}' was not given"
-    hint = "parameters follow the program: xcap -e '...' VALUE"
-    raise ScriptError([Diagnostic(Code.UNKNOWN_PARAMETER, message, _place(predicate, f"${name}"), (hint,))])
+    hints = parameters.like(name) or ("parameters follow the program: xcap -e '...' VALUE",)
+    raise ScriptError([Diagnostic(Code.UNKNOWN_PARAMETER, message, _place(predicate, f"${name}"), hints)])

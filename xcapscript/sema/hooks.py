@@ -36,6 +36,7 @@ OUTGOING = frozenset({"net_dev_queue", "net_dev_start_xmit", "net_dev_xmit"})
 SKB, SOCK = "struct sk_buff", "struct sock"
 SOCK_FIELDS = ("skaddr", "sk")
 STATES = frozenset({"oldstate", "newstate", "state"})
+SET_STATE = "inet_sock_set_state"
 SKB_FIELDS = ("skbaddr", "skb")
 """Tracepoint records hold the packet as `void *` under these names (include/trace/events/{skb,net,napi,...}.h)."""
 
@@ -71,7 +72,8 @@ class Hooks:
             case "begin" | "end":
                 _refuse(Code.BAD_HOOK, attach, f"'{kind}' takes nothing behind it", f"write {kind} {{ ... }}")
             case _ if colon:
-                hints = did_you_mean(kind, [k.value for k in HookKind])
+                kinds = [k.value for k in HookKind]
+                hints = (*did_you_mean(kind, [*kinds, *LATER_KINDS]), f"the kinds are {' '.join(kinds)}")
                 _refuse(Code.BAD_HOOK, attach, f"there is no kind of hook called '{kind}'", *hints)
             case _:
                 return self._alias(attach, within)
@@ -83,7 +85,10 @@ class Hooks:
             _refuse(Code.UNKNOWN_HOOK, attach, f"hook '{name}' stands for itself")
         if alias is None:
             known = {*self.aliases, *self.library.standard_names(), *(k.value for k in HookKind)}
-            _refuse(Code.UNKNOWN_HOOK, attach, f"unknown hook '{name}'", *did_you_mean(name, known))
+            hints = did_you_mean(name, known)
+            if self.kernel.raw_tracepoint(name) is not None:
+                hints = (f"write rawtracepoint:{name}",)
+            _refuse(Code.UNKNOWN_HOOK, attach, f"unknown hook '{name}'", *hints)
         for alternative in alias.alternatives:
             try:
                 return self._resolve(alternative, name, (*within, name))
@@ -111,12 +116,13 @@ class Hooks:
         if "*" not in target:
             hook = one(target, shown) if NAME.fullmatch(target) else None
             if hook is None:
-                hints = did_you_mean(target, known)
+                kind = attach.text.partition(":")[0]
+                hints = did_you_mean(attach.text, [f"{kind}:{name}" for name in known])
                 _refuse(Code.MISSING_HOOK, attach, f"this kernel has no '{attach.text}'", *hints)
             return [hook]
         kind = attach.text.partition(":")[0]
         hooks = [one(name, f"{kind}:{name}") for name in known if fnmatchcase(name, target)]
-        found = [hook for hook in hooks if hook is not None and hook.skb is not None]
+        found = [hook for hook in hooks if hook is not None and hook.has_packet]
         if not found:
             _refuse(Code.MISSING_HOOK, attach, f"'{attach.text}' matches no hook that has a packet", "see 'xcap -l'")
         return found
@@ -136,7 +142,11 @@ _Maker = Callable[[str, str], Hook | None]
 
 def raw_tracepoint_hook(facts: RawTracepoint, shown: str) -> Hook:
     """A raw tracepoint: its packet is the argument that BTF calls `struct sk_buff *`."""
-    arguments = tuple(HookArgument(a.name, a.type, index) for index, a in enumerate(facts.arguments))
+    states = facts.name == SET_STATE
+    arguments = tuple(
+        HookArgument(a.name, _named(a.name, a.type) if states else a.type, index)
+        for index, a in enumerate(facts.arguments)
+    )
     skb = next((a for a in arguments if a.type == PointerType(SKB)), None)
     attachment = Attachment(HookKind.RAWTRACEPOINT, facts.name)
     # rx_sk is NULL but for what a socket itself drops: the packet knows its socket better

@@ -6,14 +6,21 @@ import os
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from xcapscript.builtins import BUILTINS, FLOW, LAYERS, REASON
 from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
 from xcapscript.library import Library
+from xcapscript.sema.check import ACTIONS
+from xcapscript.sema.expressions import FUNCTIONS
+from xcapscript.sema.maps import AGGREGATIONS
 from xcapscript.source import Source, Span
 from xcapscript.syntax import ast
 from xcapscript.syntax.parse import parse
 from xcapscript.unit import HookKind
 
 Definition = TypeVar("Definition", ast.HookAlias, ast.Function, ast.Param)
+
+OWN_WORDS = frozenset(BUILTINS) | {*ACTIONS, *FUNCTIONS, *AGGREGATIONS, REASON, FLOW, *(layer for layer in LAYERS)}
+"""What a function cannot be called: it would never be reached, or stand in the way."""
 
 RESERVED = frozenset({kind.value for kind in HookKind})
 
@@ -65,13 +72,27 @@ class _Gatherer:
                 case ast.Param():
                     self._define("parameter", item, self.params)
                 case ast.Function():
-                    self._define("function", item, self.functions)
+                    self._define_function(item)
 
     def _define_hook(self, alias: ast.HookAlias) -> None:
         if alias.name.name.lower() in RESERVED:
             message = f"'{alias.name.name}' is the language's own word for a hook"
             self.diagnostics.append(Diagnostic(Code.REDEFINED, message, alias.name.span))
         self._define("hook", alias, self.aliases)
+
+    def _define_function(self, function: ast.Function) -> None:
+        name = function.name
+        if name.name in OWN_WORDS:
+            message = f"'{name.name}' is a word of the language"
+            hint = f"give the function another name, such as my_{name.name}"
+            self.diagnostics.append(Diagnostic(Code.REDEFINED, message, name.span, (hint,)))
+        seen: dict[str, Span] = {}
+        for parameter in function.parameters:
+            if seen.setdefault(parameter.name, parameter.span) is not parameter.span:
+                note = Note("it is named here first", seen[parameter.name])
+                message = f"'{name.name}' has two parameters '${parameter.name}'"
+                self.diagnostics.append(Diagnostic(Code.REDEFINED, message, parameter.span, notes=(note,)))
+        self._define("function", function, self.functions)
 
     def _define(self, what: str, item: Definition, known: dict[str, Definition]) -> None:
         before = known.setdefault(item.name.name, item)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from xcapscript.diagnostics import Code, Note, did_you_mean
+from xcapscript.builtins import BUILTINS, REASON
+from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
 from xcapscript.ir import Map
 from xcapscript.nodes import DeleteKey, Expression, MapValue, SetKey, Statement, Update
 from xcapscript.sema.compare import is_signed
-from xcapscript.sema.expressions import Expressions, common_type, widened
+from xcapscript.sema.expressions import FUNCTIONS, Expressions
+from xcapscript.sema.kinds import a, common_type, widened
 from xcapscript.sema.refusal import Placed, refuse
 from xcapscript.source import Span
 from xcapscript.syntax import ast
@@ -46,10 +48,12 @@ class Maps:
         if this.value is not None and first.value is not None:
             value = common_type(this.value, first.value)
             if value is None:
-                message = f"'{this.name}' holds a {this.value} here and a {first.value} before"
+                message = f"'{this.name}' holds {a(this.value)} here and {a(first.value)} before"
                 refuse(Code.MAP_CLASH, this, message, notes=(note,))
         if (this.signed and not first.signed) or value != first.value:
             signed = this.signed or first.signed
+            # what was read before was taken for unsigned
+            self.unmet = self.unmet or value != first.value
             self.found[this.name] = Map(
                 this.name, first.keys, first.aggregation, signed, first.span, value, first.buckets
             )
@@ -58,7 +62,7 @@ class Maps:
         """Refuse keys of other types than at the first use."""
         first = self.found[name]
         if [str(key) for key in keys] != [str(key) for key in first.keys]:
-            message = f"'{name}' has the key ({_listed(keys)}) here and ({_listed(first.keys)}) before"
+            message = f"'{name}' has {_keyed(keys)} here and {_keyed(first.keys)} before"
             refuse(Code.MAP_CLASH, node, message, notes=(Note("it is first used here", first.span),))
 
     def read(self, expressions: Expressions, node: ast.Map) -> MapValue:
@@ -84,17 +88,23 @@ def _verb(this: Map) -> str:
     return "=" if this.aggregation is Aggregation.VALUE else f"{this.aggregation}()"
 
 
-def _listed(keys: Iterable[Type]) -> str:
-    return ", ".join(str(key) for key in keys) or "none"
+def _keyed(keys: tuple[Type, ...]) -> str:
+    return f"the key ({', '.join(str(key) for key in keys)})" if keys else "no key"
 
 
 def map_keys(expressions: Expressions, nodes: Iterable[ast.Argument]) -> tuple[Expression, ...]:
     """The values of a map's key."""
-    values = []
+    values: list[Expression] = []
+    diagnostics: list[Diagnostic] = []
     for node in nodes:
-        if isinstance(node, ast.Keyword):
-            refuse(Code.BAD_CALL, node, f"there is no argument '{node.name.name}' here")
-        values.append(expressions.value(node))
+        try:
+            if isinstance(node, ast.Keyword):
+                refuse(Code.BAD_CALL, node, f"there is no argument '{node.name.name}' here")
+            values.append(expressions.value(node))
+        except ScriptError as error:
+            diagnostics += error.diagnostics
+    if diagnostics:
+        raise ScriptError(diagnostics)
     return tuple(values)
 
 
@@ -117,7 +127,8 @@ class Updates:
             return self._aggregation(target, Aggregation(call.name), arguments, node)
         if isinstance(node.value, ast.Call) and not self._is_known(node.value.name.name):
             hints = did_you_mean(node.value.name.name, AGGREGATIONS)
-            if hints:
+            hints = hints or (f"the aggregations are {' '.join(AGGREGATIONS)}",)
+            if node.value.name.name not in (*FUNCTIONS, *BUILTINS, REASON):
                 refuse(Code.UNKNOWN_NAME, node.value.name, f"unknown function '{node.value.name.name}'", *hints)
         return self._set(node, target)
 
@@ -141,6 +152,11 @@ class Updates:
     def _set(self, node: ast.Assign, target: ast.Map) -> Statement:
         keys = map_keys(self.expressions, target.keys)
         operator = node.operator.removesuffix("=")
+        known = self.maps.found.get(target.name)
+        if operator and known is not None and known.value is not None and not isinstance(known.value, IntType):
+            note = Note("it is first used here", known.span)
+            message = f"'{target.name}' holds {a(known.value)}, with which one cannot reckon"
+            refuse(Code.TYPE_CLASH, node, message, notes=(note,))
         if operator:
             value = self.expressions.number(node.value, f"'{node.operator}'")
             kind: Type = S64 if operator == "-" or is_signed(value) else U64
@@ -149,14 +165,14 @@ class Updates:
             kind = widened(value.type)
             if isinstance(kind, StackType):
                 refuse(
-                    Code.TYPE_CLASH, node.value, "a stack can be a key, and not a value", f"@m[{node.value.span.text}]"
+                    Code.TYPE_CLASH,
+                    node.value,
+                    "a stack can be a key, and not a value",
+                    f"write @m[{node.value.span.text}]",
                 )
         types = tuple(widened(key.type) for key in keys)
         signed = isinstance(kind, IntType) and kind.signed
         self.maps.declare(Map(target.name, types, Aggregation.VALUE, signed, target.span, kind))
-        held = self.maps.found[target.name].value
-        if operator and not isinstance(held, IntType):
-            refuse(Code.TYPE_CLASH, node, f"'{target.name}' holds a {held}, with which one cannot reckon")
         return SetKey(target.name, keys, operator, value, node.span)
 
     def _aggregation(

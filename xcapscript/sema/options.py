@@ -17,8 +17,8 @@ from xcapscript.syntax import ast
 TRUTHS = {"true": 1, "false": 0}
 
 
-def script_options(options: Iterable[ast.Option]) -> ScriptOptions:
-    """What the `option`s say; ScriptError with all that is wrong."""
+def script_options(options: Iterable[ast.Option]) -> tuple[ScriptOptions, list[Diagnostic]]:
+    """What the `option`s say, and all that is wrong."""
     found = ScriptOptions()
     diagnostics: list[Diagnostic] = []
     said: dict[str, Span] = {}
@@ -36,9 +36,7 @@ def script_options(options: Iterable[ast.Option]) -> ScriptOptions:
         said[name] = option.name.span
         changed: dict[str, Any] = {name: bool(value) if OPTIONS[name].high == 1 else value}
         found = replace(found, **changed)
-    if diagnostics:
-        raise ScriptError(diagnostics)
-    return found
+    return found, diagnostics
 
 
 def _option(option: ast.Option) -> int:
@@ -54,7 +52,7 @@ def _option(option: ast.Option) -> int:
             value = TRUTHS.get(word) if row.high == 1 else None
     if value is None or not row.low <= value <= row.high:
         takes = "true or false" if row.high == 1 else f"a number from {row.low} to {row.high}"
-        refuse(Code.BAD_LITERAL, option.value, f"option '{row.name}' takes {takes}")
+        refuse(Code.BAD_LITERAL, option.value, f"option '{row.name}' takes {takes}, and not '{option.value.span.text}'")
     return value
 
 
@@ -77,7 +75,7 @@ def with_defaults(given: Parameters, params: Mapping[str, ast.Param], start: Spa
             case ast.Number() | ast.Address() | ast.Mac() | ast.Name():
                 named[name] = param.default.span.text
             case None:
-                hint = f"give --{name}=VALUE behind the script"
+                hint = f"give --{name}=VALUE behind the script, or write param {name} = ...;"
                 message = f"parameter '{name}' has no value"
                 diagnostics.append(Diagnostic(Code.UNKNOWN_PARAMETER, message, param.name.span, (hint,)))
             case _:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from xcapscript.builtins import BUILTINS, FLOW, PACKET_FIELDS, REASON
+from xcapscript.diagnostics import Diagnostic, ScriptError
 from xcapscript.nodes import Expression, Filter, Logic, Matches, Not, Number
 from xcapscript.sema.check import Definitions
 from xcapscript.sema.expressions import FUNCTIONS, SKB, SOCKET, Expressions
@@ -41,13 +42,19 @@ def resolve(part: Part, compiled: Callable[[ast.Predicate], Filter | None], expr
     conditions: list[Expression] = []
     outer: Filter | None = None
     inner: list[Filter] = []
+    diagnostics: list[Diagnostic] = []
     for operand in part.operands if isinstance(part, Chain) and part.operator == "and" else (part,):
         if not isinstance(operand, Pcap):
-            conditions.append(_truth(operand, compiled, expressions))
+            try:
+                conditions.append(_truth(operand, compiled, expressions))
+            except ScriptError as error:
+                diagnostics += error.diagnostics
         elif (found := compiled(operand.expression)) is not None and operand.inner:
             inner.append(found)
         elif found is not None:
             outer = found
+    if diagnostics:
+        raise ScriptError(diagnostics)
     return Predicate(tuple(conditions), outer, tuple(inner))
 
 

@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from xcapscript.nodes import Variable
-from xcapscript.types import Type
+from xcapscript.types import S64, U64, Type
 
 
 @dataclass(slots=True)
 class Scope:
-    """The names that can be seen; numbers are given once in a probe."""
+    """The names that can be seen; numbers are given once in a probe, and so are those of the functions put in.
+
+    `signed` are the variables that hold what may be negative; which these are is known after a first look at the probe.
+    """
 
     numbers: Iterator[int] = field(default_factory=count)
+    calls: Iterator[int] = field(default_factory=count)
+    signed: set[int] = field(default_factory=set)
     _blocks: list[dict[str, Variable]] = field(default_factory=lambda: [{}])
 
     def find(self, name: str) -> Variable | None:
@@ -30,7 +35,8 @@ class Scope:
 
     def unnamed(self, kind: Type) -> Variable:
         """Make a variable that no name stands for."""
-        return Variable(next(self.numbers), kind)
+        number = next(self.numbers)
+        return Variable(number, S64 if number in self.signed and kind == U64 else kind)
 
     def names(self) -> list[str]:
         """All names that can be seen."""
@@ -38,7 +44,12 @@ class Scope:
 
     def function(self) -> Scope:
         """What the body of a function sees: nothing from outside."""
-        return Scope(self.numbers)
+        return Scope(self.numbers, self.calls, self.signed)
+
+    def becomes(self, variable: Variable, kind: Type) -> None:
+        """Note that a variable is also given values of another type of number."""
+        if variable.type == U64 and kind == S64:
+            self.signed.add(variable.number)
 
     @contextmanager
     def block(self) -> Iterator[None]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xcapscript.builtins import SOCKET_FIELDS
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.kernel.facts import Kernel, Struct
 from xcapscript.nodes import Binary, Expression, Load, Number
+from xcapscript.sema.kinds import a
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
 from xcapscript.types import U8, U64, ArrayType, EnumType, IntType, PointerType, StringType, StructType, Type
@@ -44,7 +46,7 @@ class Structures:
     def pointed_at(self, pointer: Expression, node: ast.Expression) -> Place:
         """What a pointer to a struct points at; refuses other values."""
         if not isinstance(pointer.type, PointerType):
-            refuse(Code.TYPE_CLASH, node, f"'{node.span.text}' is a {pointer.type}, which has no members")
+            refuse(Code.TYPE_CLASH, node, f"'{node.span.text}' is {a(pointer.type)}, which has no members")
         keyword, _, name = pointer.type.target.partition(" ")
         found = self.kernel.struct(name) if keyword in ("struct", "union") else None
         if found is None:
@@ -56,10 +58,11 @@ class Structures:
         """A member of the struct at a place; refuses names that it does not have."""
         shape = self._shape(place.type)
         if shape is None:
-            refuse(Code.TYPE_CLASH, field, f"a {place.type} has no members, and so no '{field.name}'")
+            refuse(Code.TYPE_CLASH, field, f"{a(place.type)} has no members, and so no '{field.name}'")
         member = shape.member(field.name)
         if member is None:
-            hints = did_you_mean(field.name, [m.name for m in shape.members])
+            short = SOCKET_FIELDS if shape.name == "struct sock" else ()
+            hints = did_you_mean(field.name, [*short, *(m.name for m in shape.members)])
             refuse(Code.UNKNOWN_FIELD, field, f"'{shape.name}' has no member '{field.name}'", *hints)
         offset, bits = divmod(member.bit_offset, BYTE)
         return Place(place.address, place.offset + offset, member.type, bits, member.bit_size)
@@ -73,12 +76,13 @@ class Structures:
         """An element of the array at a place; refuses a constant index that is outside."""
         kind = ArrayType(U8, place.type.size, 1) if isinstance(place.type, StringType) else place.type
         if not isinstance(kind, ArrayType):
-            refuse(Code.TYPE_CLASH, node, f"'{node.object.span.text}' is a {kind}, which has no elements")
+            refuse(Code.TYPE_CLASH, node, f"'{node.object.span.text}' is {a(kind)}, which has no elements")
         element, size = kind.element, kind.element_size
         if not isinstance(index, Number):
             distance = Binary("*", index, Number(size, U64), U64)
             return Place(Binary("+", place.address, distance, U64), place.offset, element)
-        if not 0 <= index.value < max(1, kind.length):
+        # an array of no length ends its struct: how long it is, the kernel knows (struct neighbour's primary_key)
+        if index.value < 0 or 0 < kind.length <= index.value:
             message = f"'{node.object.span.text}' has {kind.length} elements, counted from 0"
             refuse(Code.TYPE_CLASH, node.index, message)
         return Place(place.address, place.offset + index.value * size, element)
@@ -89,9 +93,9 @@ class Structures:
         if isinstance(kind, StructType | ArrayType):
             shape = self._shape(kind)
             known = f"its members: {' '.join(m.name for m in shape.members[:12])}" if shape else "name an element: x[0]"
-            refuse(Code.TYPE_CLASH, node, f"'{node.span.text}' is a {kind}, which is no value", known)
+            refuse(Code.TYPE_CLASH, node, f"'{node.span.text}' is {a(kind)}, which is no value", known)
         if not isinstance(kind, IntType | EnumType | PointerType | StringType):
-            refuse(Code.TYPE_CLASH, node, f"'{node.span.text}' is a {kind}, which the language has no value for")
+            refuse(Code.TYPE_CLASH, node, f"'{node.span.text}' is {a(kind)}, which the language has no value for")
         return Load(place.address, place.offset, place.bit_offset, place.bit_size, kind)
 
     def dereferenced(self, pointer: Expression, node: ast.Expression) -> Expression:
@@ -100,7 +104,7 @@ class Structures:
         kind = integer_type(target)
         if kind is None:
             hint = "write *(u64 *)x, or name a member: x->member"
-            refuse(Code.TYPE_CLASH, node, f"'{node.span.text}' is a {pointer.type}, which points at no number", hint)
+            refuse(Code.TYPE_CLASH, node, f"'{node.span.text}' is {a(pointer.type)}, which points at no number", hint)
         return Load(pointer, 0, 0, 0, kind)
 
     def cast_to(self, wanted: ast.TypeName) -> Type:
@@ -109,11 +113,13 @@ class Structures:
         if wanted.stars:
             keyword, _, tag = name.partition(" ")
             if keyword in ("struct", "union") and self.kernel.struct(tag) is None:
-                refuse(Code.UNKNOWN_FIELD, wanted, f"this kernel has no '{name}'")
+                refuse(Code.UNKNOWN_NAME, wanted, f"this kernel has no '{name}'")
             return PointerType(name + " *" * (wanted.stars - 1))
         kind: Type | None = integer_type(name)
         if name.startswith("enum "):
             kind = self.kernel.enum(name.removeprefix("enum "))
+            if kind is None:
+                refuse(Code.UNKNOWN_NAME, wanted, f"this kernel has no '{name}'")
         if kind is None:
             refuse(Code.TYPE_CLASH, wanted, f"'{name}' is no type of a value", f"write ({name} *) for a pointer to one")
         return kind

@@ -5,52 +5,31 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lark import Lark, Token, Transformer, Tree
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
+from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.errors import KernelError
 from xcapscript.resources import cache_directory
 from xcapscript.source import Source, Span
 from xcapscript.syntax import ast
+from xcapscript.syntax.explain import CLOSING, Trouble, explain
 
 DURATIONS = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 LONGEST_NUMBER = 80
 """Characters: many more than 64 bits need, and fewer than what int() refuses."""
 
-TOP_LEVEL = ("import", "hook", "option", "param", "fn")
 WORDS = {"and": "&&", "or": "||", "not": "!"}
 ALL_BITS = (1 << 128) - 1
 MAPPED = 0xFFFF << 32
 """What stands before an IPv4 address in 128 bits: RFC 4291, 2.5.5.2."""
 
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "e": "\x1b", '"': '"', "\\": "\\"}
-
-SPOKEN = {
-    "ATTACH": "a hook",
-    "PREDICATE": "a /filter/",
-    "LBRACE": "'{'",
-    "RBRACE": "'}'",
-    "LPAR": "'('",
-    "RPAR": "')'",
-    "LSQB": "'['",
-    "RSQB": "']'",
-    "SEMICOLON": "';'",
-    "COMMA": "','",
-    "EQUAL": "'='",
-    "ASSIGN": "'='",
-    "PARAMETER": "a $variable",
-    "C_TEXT": "C between triple quotes",
-    "NAME": "a name",
-    "STRING": "a string",
-    "NUMBER": "a number",
-    "MAP": "an @map",
-    "$END": "the end",
-}
 
 
 class Lexeme(NamedTuple):
@@ -86,7 +65,7 @@ def _parse(source: Source, text: str, rule: str) -> Any:
     try:
         tree = builder.transform(_grammar().parse(text, start=rule))
     except UnexpectedInput as error:
-        raise ScriptError([_explain(error, source, text)]) from None
+        raise ScriptError([_explain(error, source, text, rule)]) from None
     except RecursionError:
         message = "the program is nested too deeply"
         raise ScriptError([Diagnostic(Code.SYNTAX, message, source.span(0, 0))]) from None
@@ -270,7 +249,8 @@ class _Builder(Transformer[Token, Any]):
         value = read_number(text)
         if value is None or value >= 2**64:
             hint = "write 10, 1_000, 0x1f, or a duration such as 5ms (ns us ms s m h)"
-            self.diagnostics.append(Diagnostic(Code.BAD_LITERAL, f"'{text}' is not a number", span, (hint,)))
+            problem = "is not a number" if value is None else "does not fit in 64 bits"
+            self.diagnostics.append(Diagnostic(Code.BAD_LITERAL, f"'{text}' {problem}", span, (hint,)))
         return ast.Number(value or 0, span)
 
     def string(self, children: list[Any], span: Span) -> ast.String:
@@ -306,29 +286,22 @@ def read_number(text: str) -> int | None:
     return None
 
 
-def _explain(error: UnexpectedInput, source: Source, text: str) -> Diagnostic:
+def _explain(error: UnexpectedInput, source: Source, text: str, rule: str) -> Diagnostic:
+    """The mistake at which parsing ended: it is done once more, for what stands before it."""
     at, length = _where(error, text)
-    span = source.span(at, at + length)
-    found = text[at : at + length]
-    expected = _expected(error)
-    if re.fullmatch(r'"[^"]*', found):
-        return Diagnostic(Code.UNCLOSED_STRING, "the string is not closed on its line", span, ("end it with '\"'",))
-    if found.startswith("/*"):
-        return Diagnostic(Code.SYNTAX, "the comment is not closed", span, ("end it with '*/'",))
-    if found.startswith("/") and "PREDICATE" in expected:
-        return _unclosed_predicate(source, at)
-    what = f"'{found}'" if found else "the end of the program"
-    wanted = ", ".join(sorted({SPOKEN[name] for name in expected if name in SPOKEN}))
-    hints = [f"expected {wanted}"] if wanted else []
-    if "LBRACE" in expected:
-        hints[:0] = did_you_mean(text[:at].rsplit(maxsplit=1)[-1], TOP_LEVEL)
-    return Diagnostic(Code.SYNTAX, f"{what} was not expected here", span, tuple(hints))
+    parser = _grammar().parse_interactive(text, start=rule)
+    before: Token | None = None
+    with suppress(UnexpectedInput):
+        for token in parser.iter_parse():
+            before = token if (token.start_pos or 0) < at else before
+    opened = [token for token in parser.parser_state.value_stack if isinstance(token, Token) and token in CLOSING]
+    accepted = frozenset(parser.accepts())  # type: ignore[no-untyped-call]
 
+    def span(token: Token | None) -> Span | None:
+        return None if token is None else source.span(token.start_pos or 0, token.end_pos or 0)
 
-def _unclosed_predicate(source: Source, at: int) -> Diagnostic:
-    hint = "a predicate ends at the '/' before '{', ';' or the end; it cannot hold '{', '}' or ';'"
-    span = source.span(at, at + 1)
-    return Diagnostic(Code.UNCLOSED_PREDICATE, "the predicate is not closed: '/' is missing", span, (hint,))
+    place = source.span(at, at + length)
+    return explain(Trouble(place, accepted, span(before), span(opened[-1] if opened else None), rule == "condition"))
 
 
 def _where(error: UnexpectedInput, text: str) -> tuple[int, int]:
@@ -338,15 +311,9 @@ def _where(error: UnexpectedInput, text: str) -> tuple[int, int]:
         if token.type == "$END":
             return len(text.rstrip()), 0
         start = token.start_pos or 0
-        return start, 2 if text.startswith("/*", start) else len(token)
+        # what looks like a hook outside of its place is a word and its parentheses
+        word = token.partition("(")[0] if token.type == "ATTACH" else token
+        return start, 2 if text.startswith("/*", start) else len(word)
     at = error.pos_in_stream or 0
-    match = re.compile(r'\w+|"[^"\n]*"?|/\*|.', re.DOTALL).match(text, at)
+    match = re.compile(r"""\w+|"[^"\n]*"?|'[^'\n]*'?|/\*|.""", re.DOTALL).match(text, at)
     return at, len(match[0]) if match else 0
-
-
-def _expected(error: UnexpectedInput) -> frozenset[str]:
-    if isinstance(error, UnexpectedToken):
-        return frozenset(error.accepts or error.expected)
-    if isinstance(error, UnexpectedCharacters):
-        return frozenset(error.allowed or ())
-    return frozenset()

@@ -26,18 +26,29 @@ struct xcap_layers {
 	u32 protocol;
 };
 
-XCAP_INLINE u32 xcap_field(const struct xcap_view *v, u64 offset, u32 size)
+XCAP_INLINE int xcap_find(const struct xcap_view *v, u64 offset, u32 size, u32 *value)
 {
-	u32 value = 0, far;
+	u32 far;
 
 	XCAP_PIN(offset);
-	return xcap_load(v, offset, size, &value, &far) ? value : 0;
+	return xcap_load(v, offset, size, value, &far);
 }
 
-/* Whether all of these bytes can be read: what is read in parts must not be told by its first ones. */
-XCAP_INLINE int xcap_is_whole(const struct xcap_view *v, u64 offset, u32 size)
+XCAP_INLINE u32 xcap_field(const struct xcap_view *v, u64 offset, u32 size)
 {
-	return offset + size <= v->cap_len;
+	u32 value;
+
+	return xcap_find(v, offset, size, &value) ? value : 0;
+}
+
+/* All bits if all of these bytes can be read, else 0: what is read in parts must not be told by its first ones. No
+ * branch, of which each doubles what the verifier has to follow. */
+XCAP_INLINE u64 xcap_if_whole(const struct xcap_view *v, u64 offset, u32 size)
+{
+	u64 cut = (s64)(v->cap_len - offset - size) >> 63;
+
+	XCAP_PIN(cut);
+	return ~cut;
 }
 
 XCAP_INLINE u32 xcap_transport_layer(u32 protocol)
@@ -54,20 +65,23 @@ XCAP_INLINE void xcap_find_extensions(const struct xcap_view *v, struct xcap_lay
 {
 #pragma unroll
 	for (int turn = 0; turn < XCAP_EXTENSIONS; turn++) {
-		u32 kind = l->protocol;
+		u32 kind = l->protocol, fragment;
 
 		if (kind != 0 && kind != 43 && kind != 44 && kind != 60)
 			return;
+		l->protocol = xcap_field(v, l->transport, 1);
 		if (kind == 44) {
 			l->has |= XCAP_FRAG;
-			l->protocol = xcap_field(v, l->transport, 4) >> 24; /* cut before its offset it tells nothing */
-			if (xcap_field(v, l->transport + 2, 2) & 0xfff8) {
+			if (!xcap_find(v, l->transport + 2, 2, &fragment)) {
+				l->protocol = 0;
+				return;
+			}
+			if (fragment & 0xfff8) {
 				l->transport = v->wire_len; /* nothing of the transport is in here */
 				return;
 			}
 			l->transport += 8;
 		} else {
-			l->protocol = xcap_field(v, l->transport, 1);
 			l->transport += 8 + xcap_field(v, l->transport + 1, 1) * 8;
 		}
 	}
@@ -120,25 +134,44 @@ XCAP_INLINE void xcap_find_layers(const struct xcap_view *v, u32 link, struct xc
 		l->has |= xcap_transport_layer(l->protocol);
 }
 
-/* Bytes in the packet's order, as they lie. */
-XCAP_INLINE u64 xcap_word(const struct xcap_view *v, u32 offset)
+/* The verifier knows of each way through the headers what it found: without that all ways go on as one. */
+XCAP_INLINE void xcap_forget_ways(struct xcap_hit *hit, struct xcap_layers *l)
 {
-	u64 high = xcap_field(v, offset, 4), low = xcap_field(v, offset + 4, 4);
-
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return __builtin_bswap64(high << 32 | low);
-#else
-	return high << 32 | low;
-#endif
+	l->has = xcap_scalar(&hit->room, l->has);
+	l->network = xcap_scalar(&hit->room, l->network);
+	l->transport = xcap_scalar(&hit->room, l->transport);
+	l->protocol = xcap_scalar(&hit->room, l->protocol);
 }
 
-/* An IPv4 address mapped into IPv6; zeros if it is cut. */
+/* 16 bytes as they lie, all or none. One check for all: each doubles what the verifier has to follow. */
+XCAP_INLINE struct xcap_ip xcap_ip6(const struct xcap_view *v, u64 offset)
+{
+	union {
+		struct xcap_ip ip;
+		u32 parts[4];
+	} found = {{{0, 0}}};
+
+	XCAP_PIN(offset);
+	if (offset <= XCAP_WINDOW - sizeof(found)) {
+		if (offset + sizeof(found) <= v->window_len) {
+#pragma unroll
+			for (int at = 0; at < 4; at++)
+				found.parts[at] = *(const volatile xcap_be32 *)(v->window + offset + at * 4);
+		}
+	} else if (offset + sizeof(found) > v->cap_len || xcap_read_far(v, offset, sizeof(found), &found)) {
+		return (struct xcap_ip){{0, 0}};
+	}
+	return found.ip;
+}
+
+/* An IPv4 address mapped into IPv6. */
 XCAP_INLINE struct xcap_ip xcap_ip4(const struct xcap_view *v, u32 offset)
 {
-	u64 low = 0xffff00000000ULL | xcap_field(v, offset, 4);
+	u64 low = 0;
+	u32 address;
 
-	if (!xcap_is_whole(v, offset, 4))
-		return (struct xcap_ip){{0, 0}};
+	if (xcap_find(v, offset, 4, &address))
+		low = 0xffff00000000ULL | address;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	low = __builtin_bswap64(low);
 #endif
@@ -147,9 +180,9 @@ XCAP_INLINE struct xcap_ip xcap_ip4(const struct xcap_view *v, u32 offset)
 
 XCAP_INLINE struct xcap_ip xcap_address(const struct xcap_view *v, const struct xcap_layers *l, u32 at4, u32 at6)
 {
-	if (l->has & XCAP_IP6 && xcap_is_whole(v, l->network + at6, 16))
-		return (struct xcap_ip){{xcap_word(v, l->network + at6), xcap_word(v, l->network + at6 + 8)}};
-	if ((l->has & (XCAP_IP | XCAP_IP6)) == XCAP_IP)
+	if (l->has & XCAP_IP6)
+		return xcap_ip6(v, l->network + at6);
+	if (l->has & XCAP_IP)
 		return xcap_ip4(v, l->network + at4);
 	return (struct xcap_ip){{0, 0}};
 }
@@ -173,7 +206,9 @@ XCAP_INLINE int xcap_in_network(struct xcap_ip a, struct xcap_ip network, struct
 
 XCAP_INLINE u64 xcap_mac(const struct xcap_view *v, u32 offset)
 {
-	return xcap_is_whole(v, offset, 6) ? (u64)xcap_field(v, offset, 2) << 32 | xcap_field(v, offset + 2, 4) : 0;
+	u64 mac = (u64)xcap_field(v, offset, 2) << 32 | xcap_field(v, offset + 2, 4);
+
+	return mac & xcap_if_whole(v, offset, 6);
 }
 
 XCAP_INLINE u64 xcap_eth_dst(const struct xcap_view *v, const struct xcap_layers *l)
@@ -251,8 +286,10 @@ XCAP_INLINE u32 xcap_ip_tos(const struct xcap_view *v, const struct xcap_layers 
 
 XCAP_INLINE u32 xcap_ip_len(const struct xcap_view *v, const struct xcap_layers *l)
 {
+	u32 length;
+
 	if (l->has & XCAP_IP6)
-		return xcap_is_whole(v, l->network + 4, 2) ? xcap_field(v, l->network + 4, 2) + 40 : 0;
+		return xcap_find(v, l->network + 4, 2, &length) ? length + 40 : 0;
 	return l->has & XCAP_IP ? xcap_field(v, l->network + 2, 2) : 0;
 }
 

@@ -35,7 +35,11 @@ struct xcap_dynptr {
 /* Read at once: every field then costs a load. NULL if it cannot be read. */
 XCAP_INLINE const struct sk_buff *xcap_copy_skb(struct sk_buff *copy, const void *skb)
 {
-	return skb && !bpf_probe_read_kernel(copy, sizeof(*copy), skb) ? copy : NULL;
+	const struct sk_buff *found = skb && !bpf_probe_read_kernel(copy, sizeof(*copy), skb) ? copy : NULL;
+
+	/* so that whoever asks for NULL looks at the pointer, as the verifier does, and not at what was returned */
+	asm volatile("" : "+r"(found));
+	return found;
 }
 
 /* A device that cannot be read is none: skb->dev shares its place with dev_scratch while a datagram waits in its
@@ -77,7 +81,7 @@ XCAP_INLINE long xcap_read_linear(const struct xcap_hit *hit, const struct sk_bu
 	asm volatile("" : "+r"(count));
 	if (count > limit)
 		return -1;
-	if (!hit->tag_len)
+	if (!hit->tag_len || !skb)
 		return bpf_probe_read_kernel(to, count, start);
 	if (count < XCAP_TAGGED)
 		return -1;
@@ -148,6 +152,7 @@ XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, const struct sk_buff *skb
 	} else {
 		return 0;
 	}
+	hit->synthetic = 0;
 	if (hit->start >= tail || hit->start > data + skb->len)
 		return 0;
 	hit->data = data - hit->start + hit->tag_len;

@@ -39,6 +39,8 @@ struct xcap_hit {
 	u32 wire_len;       /* bytes that there are */
 	u32 window_len;     /* bytes that were read into the window */
 	u32 link;           /* DLT_EN10MB or DLT_RAW */
-	u32 unused;
+	u32 synthetic;      /* made up from a socket */
+	u64 socket;         /* kernel address of the hook's socket, 0 if it has none */
+	u64 room;           /* see xcap_scalar() */
 	struct xcap_packet_event event; /* last: the packet's bytes follow in the program's scratch */
 };

@@ -151,7 +151,7 @@ XCAP_INLINE void xcap_ifname(struct xcap_hit *hit, const struct sk_buff *skb, ch
 XCAP_INLINE u32 xcap_netns(struct xcap_hit *hit, const struct sk_buff *skb)
 {
 	const struct net_device *dev = skb ? skb->dev : NULL;
-	const struct sock *sk = skb ? skb->sk : NULL;
+	const struct sock *sk = hit->socket ? (const struct sock *)hit->socket : skb ? skb->sk : NULL;
 	const struct net *net = NULL;
 	u32 inum = 0;
 
@@ -179,7 +179,7 @@ XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, 
 	event->pid = task >> 32;
 	event->tid = task;
 	event->link = hit->link;
-	event->pad = 0;
+	event->flags = hit->synthetic;
 	xcap_comm(hit, skb, event->comm);
 	xcap_ifname(hit, skb, event->ifname);
 }

@@ -22,7 +22,7 @@ XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const struct sk_
 		.wire_len = hit->wire_len,
 		.linear_len = hit->linear_len,
 		.data = hit->data,
-		.pkt_type = outgoing ? XCAP_PACKET_OUTGOING : skb->pkt_type,
+		.pkt_type = outgoing || !skb ? XCAP_PACKET_OUTGOING : skb->pkt_type,
 		.ifindex = with_ifindex ? xcap_ifindex(hit, skb) : 0,
 		.trusted = typed ? (struct sk_buff *)skb : NULL,
 		.dynptr = dynptr,

@@ -9,7 +9,7 @@ from xcapscript.kernel.frozen import freeze
 from xcapscript.kernel.live import LiveKernel
 
 RAW_TRACEPOINTS = re.compile(
-    r".*(skb|net_|netif|tcp|sock|udp|napi|xdp|fib|neigh|qdisc|icmp|br_).*|sched_switch|sched_process_(exec|exit|fork)|sys_(enter|exit)"
+    r".*(skb|net_|netif|tcp|sock|udp|napi|xdp|fib|neigh|qdisc|icmp|br_).*|sched_switch|sched_process_(exec|exit|fork)|sys_(enter|exit)|sk_data_ready"
 )
 TRACEPOINTS = re.compile(
     r"(skb|net|tcp|sock|udp|napi|xdp|fib|fib6|neigh|qdisc|bridge|icmp|page_pool|sctp|mptcp):.*"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from xcapscript.diagnostics import Code, ScriptError
@@ -229,3 +231,15 @@ def test_who_may_not_load_programs_is_told_what_it_takes() -> None:
     assert error.message == "the kernel does not let us load BPF programs"
     assert error.advice is not None
     assert "CAP_BPF" in error.advice
+
+
+def test_a_mistake_in_c_of_the_script_is_on_its_own_line() -> None:
+    text = '// one\nc """\nstatic u64 f(u64 x) {\n    return y;\n}\n"""\nrx { print(f(1)); }'
+    source = Source("s.xcap", text)
+    start = text.index('"""') + 3
+    c_text = source.span(start, text.index('"""', start))
+    made = replace(unit(source), c_texts=(c_text,))
+    with pytest.raises(ScriptError) as caught:
+        blame_compiler(made, "s.xcap:4:12: error: use of undeclared identifier 'y'\n", died=False)
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.span.text) == (Code.COMPILE, "return y;")

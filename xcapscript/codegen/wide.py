@@ -1,0 +1,125 @@
+"""Values that are no numbers in C: strings, addresses, flows and stacks are written to where they are wanted."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from xcapscript.codegen.emitter import Emitter
+from xcapscript.errors import CompilerBug
+from xcapscript.nodes import (
+    AddressConstant,
+    ArgumentValue,
+    BuiltinValue,
+    Expression,
+    FieldValue,
+    FlowValue,
+    Inlined,
+    Load,
+    MapValue,
+    Ternary,
+    Variable,
+)
+from xcapscript.types import FlowType, IpType, StackType, StringType, Type
+
+WIDE = (StringType, IpType, FlowType, StackType)
+"""Types whose values are no numbers in C."""
+
+
+class Writer(Protocol):
+    """What writes the values of a program."""
+
+    def number(self, out: Emitter, value: Expression) -> str: ...
+
+    def address(self, out: Emitter, value: Expression) -> str: ...
+
+    def store(self, out: Emitter, target: str, value: Expression, kind: Type | None = None) -> None: ...
+
+    def temporary(self, out: Emitter, value: Expression) -> str: ...
+
+    def looked_up(self, out: Emitter, value: MapValue) -> str: ...
+
+    def inlined(self, out: Emitter, value: Inlined) -> str: ...
+
+    def variable(self, variable: Variable) -> str: ...
+
+
+def store_wide(values: Writer, out: Emitter, target: str, value: Expression, kind: Type) -> None:
+    """Write statements that fill `target`, a struct's member laid out for `kind`."""
+    match kind:
+        case StackType():
+            # it zeroes what it does not fill, also when it fails
+            out.line(f"bpf_get_stack(ctx, {target}, sizeof({target}), 0);")
+        case StringType(size):
+            _store_string(values, out, target, value, size)
+        case IpType() if isinstance(value, AddressConstant | FieldValue | Variable):
+            out.line(f"{target} = {values.address(out, value)};")
+        case IpType():
+            _store_chosen(values, out, target, value, kind)
+        case _:
+            _store_flow(values, out, target, value)
+
+
+def _store_string(values: Writer, out: Emitter, target: str, value: Expression, size: int) -> None:
+    match value:
+        case BuiltinValue(builtin, StringType(own)) if own > size:
+            _copy(out, target, values.temporary(out, value), own, size)
+        case BuiltinValue(builtin, StringType(own)):
+            if own < size:
+                out.line(f"__builtin_memset({target}, 0, {size});")
+            out.line(f"{builtin.helper}(hit, skb, {target});")
+        case ArgumentValue(place, StringType(own)):
+            out.line(f"__builtin_memset({target}, 0, {size});")
+            source = f"(char *)ctx + {place.place:d}"
+            out.line(f"bpf_probe_read_kernel_str({target}, {min(own, size)}, {source});")
+        case Load(address, offset, _, _, StringType(own)):
+            at = f"(u64){values.number(out, address)} + {offset}"
+            if own < size:
+                out.line(f"__builtin_memset({target}, 0, {size});")
+            out.line(f"xcap_peek_string(counters, {target}, {min(own, size)}, {at});")
+        case Variable(_, StringType(own)):
+            _copy(out, target, values.variable(value), own, size)
+        case MapValue(_, _, StringType(own)):
+            found = values.looked_up(out, value)
+            out.line(f"__builtin_memset({target}, 0, {size});")
+            with out.block(f"if ({found})"):
+                out.line(f"__builtin_memcpy({target}, {found}->value, {min(own, size)});")
+        case Ternary() | Inlined():
+            _store_chosen(values, out, target, value, StringType(size))
+        case _:
+            raise CompilerBug(f"there is no string to be had of {type(value).__name__}")
+
+
+def _copy(out: Emitter, target: str, source: str, own: int, size: int) -> None:
+    if own < size:
+        out.line(f"__builtin_memset({target}, 0, {size});")
+    out.line(f"__builtin_memcpy({target}, {source}, {min(own, size)});")
+
+
+def _store_flow(values: Writer, out: Emitter, target: str, value: Expression) -> None:
+    match value:
+        case FlowValue():
+            out.line(f"xcap_flow(&view, &layers, &{target});")
+        case Variable():
+            out.line(f"{target} = {values.variable(value)};")
+        case _:
+            _store_chosen(values, out, target, value, value.type)
+
+
+def _store_chosen(values: Writer, out: Emitter, target: str, value: Expression, kind: Type) -> None:
+    """What is no number, out of a choice, a function or a map."""
+    match value:
+        case Ternary(condition, yes, no):
+            with out.block(f"if ({values.number(out, condition)})"):
+                values.store(out, target, yes, kind)
+            with out.block("else"):
+                values.store(out, target, no, kind)
+        case Inlined(_, _, result) if result is not None:
+            values.inlined(out, value)
+            values.store(out, target, result, kind)
+        case MapValue():
+            found = values.looked_up(out, value)
+            out.line(f"__builtin_memset(&{target}, 0, sizeof({target}));")
+            with out.block(f"if ({found})"):
+                out.line(f"{target} = {found}->value;")
+        case _:
+            raise CompilerBug(f"there is no {value.type} to be had of {type(value).__name__}")
