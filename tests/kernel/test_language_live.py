@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from network import Network, sh
-from xcap import run
+from xcap import Running, run
 
 pytestmark = pytest.mark.kernel
 
@@ -246,3 +246,24 @@ def test_a_flight_recorder_has_what_came_before(net: Network, tmp_path: Path) ->
     done = run("-e", program, "--cmd", f"{commands}; {send(net, 1, 902)}; {send(net, 3, 901, 50)}")
     assert done.status == 0, done.err
     assert sh(f"tshark -r {out} -T fields -e udp.length 2>/dev/null").split() == [str(size + 8) for size in range(4, 9)]
+
+
+def test_the_last_packets_of_a_file_are_kept(net: Network, tmp_path: Path) -> None:
+    out = tmp_path / "last.pcapng"
+    program = f'tx /udp port 901 and ifname == "{net.left}"/ {{ dump; }}'
+    commands = "; ".join(send(net, 1, 901, size) for size in range(1, 9))
+    done = run("-e", program, "-w", str(out), "--last", "3", "--cmd", commands)
+    assert "3 packets written" in done.err
+    assert sh(f"tshark -r {out} -T fields -e udp.length 2>/dev/null").split() == ["14", "15", "16"]
+
+
+def test_only_one_process_counts(net: Network) -> None:
+    """Two senders, of which one is asked for."""
+    program = f'tx /udp and ifname == "{net.left}"/ {{ @[udp.dport] = count(); }}'
+    sender = [*net.in_a(f"{sys.executable} -c").split(), f"input()\n{SENDER}", "4", "901", "1"]
+    with subprocess.Popen(sender, stdin=subprocess.PIPE) as wanted_one:
+        # `ip netns exec` becomes the command: it is the same process
+        running = Running("-p", str(wanted_one.pid), "-e", program)
+        sh(send(net, 3, 902))
+        wanted_one.communicate(b"\n")
+    assert running.stop().out == "@[901]: 4\n"

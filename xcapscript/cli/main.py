@@ -200,7 +200,7 @@ def _compile(source: Source, options: Options, kernel: Kernel) -> Compiled:
         checking=options.check,
     )
     snaplen = None if options.snaplen is None else min(options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN)
-    code = CodeOptions(snaplen, options.count, options.interface)
+    code = CodeOptions(snaplen, options.count, options.interface, process=options.process)
     return compile_script(source, default_library(), kernel, settings, code)
 
 

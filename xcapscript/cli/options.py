@@ -56,6 +56,8 @@ class Options:
     fmt: bool = False
     diff: bool = False
     help: bool = False
+    process: int | None = None
+    last: int | None = None
     explain: str | None = None
 
 
@@ -110,6 +112,8 @@ def parse_options(arguments: Sequence[str]) -> Options:
         fmt=found.fmt,
         diff=found.diff,
         help=found.help,
+        process=found.process,
+        last=found.last,
         explain=found.explain,
     )
 
@@ -160,6 +164,8 @@ def _parser() -> argparse.ArgumentParser:
     add("-c", dest="count", type=_positive, metavar="N", help="stop after N packets dumped or printed")
     add("-s", dest="snaplen", type=_natural, metavar="SNAPLEN", help="bytes kept of each packet; 0: as many as can be")
     add("-i", dest="interface", type=_interface, metavar="IFACE", help="only packets at interfaces of this name")
+    add("-p", dest="process", type=_positive, metavar="PID", help="only hits while this process runs")
+    add("--last", type=_positive, metavar="N", help="keep the last N packets of each file, and write them at the end")
     add("--time", type=_duration, metavar="TIME", help="stop after this time, such as 10s or 500ms")
     add("--cmd", dest="command", metavar="COMMAND", help="run a shell command, and stop when it ends")
     add("-l", dest="list", nargs="?", const="*", metavar="PATTERN", help="list hooks; with -v, their arguments")

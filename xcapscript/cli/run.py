@@ -113,6 +113,7 @@ def _destinations(unit: Unit, options: Options) -> Destinations:
         snaplen=options.snaplen or 0,
         lines=None if options.output == "-" else options.output,
         form=Form(options.format),
+        last=options.last,
     )
 
 

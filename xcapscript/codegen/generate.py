@@ -46,12 +46,13 @@ LAYERS_WINDOW = 128
 class Options:
     """What the command line says about the code.
 
-    Bytes kept of a packet, how many may be sent, and the name of the only interface that counts.
+    Bytes kept of a packet, how many may be sent, the name of the only interface and the only process that count.
     """
 
     snaplen: int | None = None
     limit: int | None = None
     interface: str | None = None
+    process: int | None = None
     ring_pages: int = DEFAULT_RING_PAGES
     max_keys: int = DEFAULT_MAX_KEYS
 
@@ -83,6 +84,7 @@ class _Generator:
             number,
             partial(self._declare, probe),
             self.options.interface,
+            self.options.process,
             lazy=limited and not any(map(is_shown, probe.body)),
         )
         values.write_statement = lambda out, statement: write_statements(out, context, (statement,))

@@ -89,6 +89,10 @@ def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
         out.line("if (!control->live)")
         out.line("\treturn 0;")
     out.line("counters->hits++;")
+    if context.process is not None and probe.hook.attachment.kind not in TIMERS:
+        with out.block(f"if (bpf_get_current_pid_tgid() >> 32 != {context.process:d})"):
+            out.line("counters->no_condition++;")
+            out.line("return 0;")
     out.line("struct xcap_hit *hit = &scratch->hit;")
     out.line("const struct sk_buff *skb = NULL;")
     kind = probe.hook.attachment.kind

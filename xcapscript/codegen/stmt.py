@@ -47,8 +47,8 @@ LINE_BYTES = 256
 class Context:
     """What the statements of a program share.
 
-    `declare` makes the spec of one more kind of record; `interface` is the only one that counts; `lazy`: only what is
-    shown takes a ticket under a limit, since not every hit shows something.
+    `declare` makes the spec of one more kind of record; `interface` and `process` are the only ones that count;
+    `lazy`: only what is shown takes a ticket under a limit, since not every hit shows something.
     """
 
     values: Values
@@ -57,6 +57,7 @@ class Context:
     program: int
     declare: Callable[..., EventSpec]
     interface: str | None
+    process: int | None
     lazy: bool = False
 
 

@@ -45,7 +45,8 @@ class Destinations:
     """Where a run's output is to go.
 
     `packets` is the file of a dump that names none; of each packet at most `snaplen` bytes are kept (0: all). What is
-    shown goes to the file `lines`, or without one to `stream`.
+    shown goes to the file `lines`, or without one to `stream`. With `last`, so many packets of each file are written,
+    at the end.
     """
 
     stream: TextIO
@@ -53,6 +54,7 @@ class Destinations:
     snaplen: int = 0
     lines: str | None = None
     form: Form = Form.TEXT
+    last: int | None = None
 
 
 class Outputs:
@@ -71,6 +73,7 @@ class Outputs:
             if spec.kind is EventKind.DUMP:
                 self._dumps[spec.id] = self._open(spec.path or to.packets or self._own_name(), to.snaplen)
         self._recorders = self._open_recorders(unit.events, to.snaplen)
+        self._last = {id(sink): Recorder(sink, to.last) for _, sink in self._sinks.values()} if to.last else {}
         self._shown = self._open_shown(to, ValueText(unit.strings, resolve))
 
     def _own_name(self) -> str:
@@ -111,7 +114,8 @@ class Outputs:
     def handler(self, spec: EventSpec) -> Callable[[int, memoryview], None]:
         """What takes the records of an event: wall time in ns, and the record's bytes, valid until `settle`."""
         if spec.kind is EventKind.DUMP:
-            dump = self._dumps[spec.id].dump
+            sink = self._dumps[spec.id]
+            dump = self._last[id(sink)].keep if self._last else sink.dump
             return lambda time, record: dump(spec, time, record)
         if spec.kind is EventKind.RING:
             keep = self._recorders[spec.path or ""].keep
@@ -160,6 +164,8 @@ class Outputs:
 
         Raises SinkError, after all have been closed.
         """
+        for recorder in self._last.values():
+            recorder.commit(0, 0)
         _all(
             *(partial(sink.close, counts) for _, sink in self._sinks.values()),
             lambda: self._show(lambda: self._shown.close(time.time_ns(), counts, missed)),

@@ -60,6 +60,8 @@ def given(*arguments: str) -> dict[str, object]:
         (["-e", "rx", "-i", "eth0"], {"program": "rx", "interface": "eth0"}),
         (["-e", "rx", "--cmd", "ping -c 1 ::1"], {"program": "rx", "command": "ping -c 1 ::1"}),
         (["-e", "rx", "-nqv"], {"program": "rx", "no_names": True, "quiet": True, "verbose": True}),
+        (["-e", "rx", "-p", "812"], {"program": "rx", "process": 812}),
+        (["-e", "rx", "--last", "100"], {"program": "rx", "last": 100}),
         (["-e", "rx", "--why"], {"program": "rx", "why": True}),
         *((["-e", "rx", "--dump", stage], {"program": "rx", "dump": stage}) for stage in STAGES),
     ],
