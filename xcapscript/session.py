@@ -18,8 +18,9 @@ from xcapscript.sinks.base import HookCounts, SinkError
 from xcapscript.sinks.outputs import Outputs
 from xcapscript.unit import EventKind, EventSpec, HookKind, MapSpec, Unit
 
-POLL = 10_000_000
-"""ns between two looks at the ring: it holds more than the fastest sender puts in meanwhile."""
+POLL, IDLE_POLL = 10_000_000, 50_000_000
+"""ns between two looks at the ring, while there is something in it and when there is not: it holds more than the fastest
+sender puts in meanwhile."""
 
 FLUSH = 500_000_000
 """ns that files may lag behind."""
@@ -85,15 +86,15 @@ class Session:
         self._attempt(partial(self._run, keep_on))
 
     def _run(self, keep_on: Callable[[], bool]) -> None:
-        if not self._probes.has_any(HookKind.RAWTRACEPOINT, HookKind.TRACEPOINT, HookKind.INTERVAL):
+        if all(program.attachment.kind in (HookKind.BEGIN, HookKind.END) for program in self._unit.programs):
             self._ending = Ending.OUTSIDE
+        wait = POLL
         while self._ending is None and keep_on():
             until_timer = self._probes.run_due()
-            self._poll()
+            wait = min(wait + POLL, IDLE_POLL) if not self._poll() else POLL
             # Small batches would cost more than they hold: only a full one means that there is more to do at once.
             if not self._ring.full:
-                wait = POLL if until_timer is None else max(0, min(POLL, until_timer))
-                sleep(wait / 1e9)
+                sleep((wait if until_timer is None else max(0, min(wait, until_timer))) / 1e9)
 
     def finish(self) -> Report:
         """Detach, drain, run `end`, print the maps, close the files.

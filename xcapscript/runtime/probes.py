@@ -62,9 +62,5 @@ class Probes:
             if program.attachment.kind is kind:
                 bpf.test_run(descriptor, b"")
 
-    def has_any(self, *kinds: HookKind) -> bool:
-        """Whether the unit has programs of one of the kinds."""
-        return any(program.attachment.kind in kinds for program in self.unit.programs)
-
     def _programs(self) -> list[tuple[Program, int]]:
         return list(zip(self.unit.programs, self.loaded.programs, strict=True))
