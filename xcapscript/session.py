@@ -19,8 +19,8 @@ from xcapscript.sinks.outputs import Outputs
 from xcapscript.unit import EventKind, EventSpec, HookKind, MapSpec, Unit
 
 POLL, IDLE_POLL = 10_000_000, 50_000_000
-"""ns between two looks at the ring, while there is something in it and when there is not: it holds more than the fastest
-sender puts in meanwhile."""
+"""ns between two looks at the ring, while there is something in it and when there is not: it holds more than the
+fastest sender puts in meanwhile."""
 
 FLUSH = 500_000_000
 """ns that files may lag behind."""
