@@ -195,7 +195,7 @@ class Writer:
         self.out = Emitter(1)
         self.maps = {spec.name: spec for spec in maps}
         self.values = Values(kind, Strings() if strings is None else strings, self.maps, 0, {})
-        self._context = Context(self.values, self.maps, 256, 0, _no_record, None)
+        self._context = Context(self.values, self.maps, 256, 0, _no_record, None, None)
         self.values.write_statement = lambda out, statement: write_statements(out, self._context, (statement,))
 
     def print(self, value: Expression) -> None:

@@ -11,6 +11,7 @@ from xcapscript.source import Span
 
 TAB_STOP = 8
 LONGEST_EXCERPT = 240
+LONGEST_MESSAGE = 600
 MARGIN = 80
 """Characters shown of a long line, and those of them before what is wrong."""
 
@@ -97,17 +98,24 @@ def did_you_mean(word: str, known: Iterable[str]) -> tuple[str, ...]:
 def render(diagnostic: Diagnostic) -> str:
     """The diagnostic as text of several lines, without a newline at the end; control characters are escaped."""
     lines = [
-        f"{_place(diagnostic.span)}: {diagnostic.severity}: {escape(diagnostic.message)} [{diagnostic.code}]",
+        f"{_place(diagnostic.span)}: {diagnostic.severity}: {_shortened(diagnostic.message)} [{diagnostic.code}]",
         *_excerpt(diagnostic.span),
     ]
     for note in diagnostic.notes:
-        lines += [f"{_place(note.span)}: note: {escape(note.message)}", *_excerpt(note.span)]
-    lines += [f"    hint: {escape(hint)}" for hint in diagnostic.hints]
+        lines += [f"{_place(note.span)}: note: {_shortened(note.message)}", *_excerpt(note.span)]
+    lines += [f"    hint: {_shortened(hint)}" for hint in diagnostic.hints]
     place = diagnostic.span.source.imported_at
     while place is not None:
         lines.append(f"    imported at {_place(place)}")
         place = place.source.imported_at
     return "\n".join(lines)
+
+
+def _shortened(text: str) -> str:
+    """What quotes the script may be as long as it."""
+    if len(text) > LONGEST_MESSAGE:
+        text = f"{text[: LONGEST_MESSAGE // 2]} ... {text[-LONGEST_MESSAGE // 2 :]}"
+    return escape(text)
 
 
 def escape(text: str) -> str:

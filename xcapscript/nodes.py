@@ -197,6 +197,15 @@ class MapValue:
 
 
 @dataclass(frozen=True, slots=True)
+class HasKey:
+    """Whether a plain map has a key."""
+
+    map: str
+    keys: tuple[Expression, ...]
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
 class Variable:
     """A variable of the script; the number tells it from others of its probe."""
 
@@ -253,6 +262,7 @@ Expression = (
     | Ternary
     | Convert
     | MapValue
+    | HasKey
     | Variable
     | CallC
     | Inlined

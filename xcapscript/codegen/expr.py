@@ -30,6 +30,7 @@ from xcapscript.nodes import (
     FieldValue,
     FlowValue,
     Has,
+    HasKey,
     HookArgument,
     Inlined,
     InNetwork,
@@ -59,6 +60,9 @@ from xcapscript.types import (
     Type,
 )
 from xcapscript.unit import HookKind, MapSpec
+
+MOST_LOCALS = 16
+"""Numbers that are kept on the stack, of which BPF has 512 bytes: further ones lie in the program's own memory."""
 
 HELPERS = {"/": "xcap_div", "%": "xcap_mod", "<<": "xcap_shl", ">>": "xcap_shr"}
 SIGNED_HELPERS = frozenset({"/", "%", ">>"})
@@ -139,6 +143,8 @@ class Values:
             case MapValue(_, _, kind):
                 found = self.looked_up(out, value)
                 return self._kept(out, kind, f"{found} ? {found}->value : 0")
+            case HasKey():
+                return f"({self.looked_up(out, value)} != NULL)"
             case Variable(number):
                 return self._variables[number]
             case CallC(function, arguments, kind):
@@ -182,6 +188,10 @@ class Values:
         if isinstance(variable.type, StringType | IpType | FlowType):
             self._variables[variable.number] = self._room(variable.type)
             return
+        if len(self._variables) >= MOST_LOCALS:
+            self._variables[variable.number] = room = self._room(variable.type)
+            out.line(f"{room} = 0;")
+            return
         name = f"v{variable.number}"
         self._variables[variable.number] = name
         out.line(f"{_word(variable.type)} {name} = 0;")
@@ -192,11 +202,17 @@ class Values:
 
     def fill(self, out: Emitter, layout: Layout, target: str, values: dict[str, Expression]) -> None:
         """Fill the members that have values, and the gaps with zeros. Numbers are computed before any is stored."""
-        numbers = {name: self.number(out, value) for name, value in values.items() if not isinstance(value.type, WIDE)}
+        numbers: dict[str, str] = {}
+        for name, value in values.items():
+            if not isinstance(value.type, WIDE):
+                numbers[name] = self.number(out, value)
+                if len(values) > MOST_LOCALS:
+                    # so many at once have no place on the stack
+                    out.line(f"{target}->{name} = {numbers.pop(name)};")
         for name, _, size in members(layout):
             if name in numbers:
                 out.line(f"{target}->{name} = {numbers[name]};")
-            elif name in values:
+            elif name in values and isinstance(values[name].type, WIDE):
                 self.store(out, f"{target}->{name}", values[name], layout.field(name).type)
             elif name.startswith("gap_"):
                 out.line(f"__builtin_memset({target}->{name}, 0, {size});")
@@ -287,7 +303,7 @@ class Values:
             text = f"(s64)(({text}) << {64 - width}) >> {64 - width}"
         return self._kept(out, value.type, text)
 
-    def looked_up(self, out: Emitter, value: MapValue) -> str:
+    def looked_up(self, out: Emitter, value: MapValue | HasKey) -> str:
         """The name of a pointer to a map's value, which may be NULL."""
         spec = self._maps[value.map]
         key = self.key(out, spec, value.keys)

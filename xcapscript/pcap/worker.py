@@ -8,6 +8,7 @@ import ctypes
 import os
 import pickle
 import re
+import resource
 import select
 import signal
 from collections.abc import Callable, Sequence
@@ -23,6 +24,12 @@ SECONDS = 60.0
 NAME_SECONDS = 10.0
 """What a long expression may take, and one with names that have to be looked up. Without its optimiser libpcap takes
 half as long for a list of ports, and makes a program 50 times as large, which cannot be loaded."""
+
+MEMORY = 4 << 30
+"""Bytes that its process may have: a list of 7,500 hosts would take 6 GB."""
+
+SHORT_OF_MEMORY = frozenset({"malloc", "calloc"})
+"""What libpcap says then."""
 
 REPORT_SECONDS = 2.0
 PR_SET_PDEATHSIG = 1
@@ -82,6 +89,8 @@ def _outcome(text: str, link: LinkType, *, netmask: int | None, resolve_names: b
     try:
         return compile_expression(text, link, netmask=netmask, resolve_names=resolve_names)
     except PcapError as error:
+        if str(error) in SHORT_OF_MEMORY:
+            return PcapError("libpcap has not enough memory for it; networks and portranges are smaller than lists")
         return error
 
 
@@ -136,6 +145,9 @@ def _answer(writer: int, what: Callable[[], Outcome], parent: int) -> NoReturn:
         # libpcap is not interrupted by Python's own handlers while it is at work
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if soft == resource.RLIM_INFINITY or soft > MEMORY:
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() == parent:
             outcome = what()

@@ -12,6 +12,8 @@ from xcapscript.unit import Unit
 
 CLANG = re.compile(r"^(?P<file>[^\n]+?):(?P<line>\d+):\d+: (?:fatal )?error: (?P<message>.*)$", re.MULTILINE)
 TOO_LONG = "longer than a jump can cross"
+NO_MAP = re.compile(r"could not open bpf map: \S+, error: (?P<why>.+)$", re.MULTILINE)
+OF_FILES = frozenset({"Too many open files"})
 STACK_LIMIT = "BPF stack limit"
 VERDICT = re.compile(
     r"^(?!\d+: |;|R\d+\w*=|processed |from |\s|caller|callee|frame|func#|last_idx|regs=|parent |bpf: |$)(.+)$",
@@ -34,6 +36,9 @@ def blame_compiler(unit: Unit, log: str, *, died: bool) -> NoReturn:
             # of the clauses that begin before the line, the last
             before = [span for span in spans if span.line <= line] or spans
             raise ScriptError([Diagnostic(Code.COMPILE, message, before[-1])])
+    if refused := NO_MAP.search(log):
+        advice = "a map and a clause take a descriptor each: see ulimit -n" if refused["why"] in OF_FILES else None
+        raise KernelError(f"the kernel does not give us a map: {refused['why']}", advice=advice, log=log)
     if "No module named 'bcc'" in log:
         advice = "install them: Debian's package is python3-bpfcc, and the virtual environment must see it"
         raise KernelError("BCC's Python bindings (the module bcc) are not installed", advice=advice, log=log)

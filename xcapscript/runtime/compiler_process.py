@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -25,6 +26,9 @@ PROGRAM_TYPES = {
     HookKind.BEGIN: "RAW_TRACEPOINT",
     HookKind.END: "RAW_TRACEPOINT",
 }
+SPARE_DESCRIPTORS = 256
+"""For files and all else, beside those of programs and maps."""
+
 FIXED_MAPS = ("xcap_events", "xcap_controls", "xcap_counts", "xcap_map_full")
 
 
@@ -108,6 +112,10 @@ class CompilerProcess:
 
     def _receive(self, count: int) -> Sequence[int]:
         descriptors: list[int] = []
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = count + SPARE_DESCRIPTORS
+        if soft != resource.RLIM_INFINITY and soft < wanted and (hard == resource.RLIM_INFINITY or wanted <= hard):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         while len(descriptors) < count:
             message, some, _, _ = socket.recv_fds(self._socket, 1, 253)
             if not message:

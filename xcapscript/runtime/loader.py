@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import resource
 import socket
 import sys
 from typing import Any
@@ -26,6 +27,7 @@ DESCRIPTORS_A_MESSAGE = 250
 def main() -> None:
     """Serve requests until the socket is closed."""
     connection = socket.socket(fileno=int(sys.argv[1]))
+    _raise_limit()
     from bcc import BPF  # noqa: PLC0415 -- half of the start-up time; it goes on while the script is read
     from bcc.libbcc import lib  # noqa: PLC0415
 
@@ -42,6 +44,12 @@ def main() -> None:
             for at in range(0, len(descriptors), DESCRIPTORS_A_MESSAGE):
                 some = array.array("i", descriptors[at : at + DESCRIPTORS_A_MESSAGE])
                 connection.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, some)])
+
+
+def _raise_limit() -> None:
+    """A descriptor a map and a program: 1024, the usual limit, may be too few. BCC tells neither which nor why."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _serve(request: dict[str, Any], bpf_class: Any, lib: Any, *, typed: bool) -> tuple[dict[str, Any], list[int]]:

@@ -49,6 +49,12 @@ from xcapscript.types import U64, IntType, StackType, Type
 ACTIONS = ("dump", "count", "stack", "print", "printf", "hex", "exit", "clear", "zero", "delete", "ring", "commit")
 MAXIMAL_TOP = 10**9
 DEEPEST_CALL = 32
+TAKEN = re.compile(
+    "[kptv][0-9]+|amount|cap|control|counters|ctx|dynptr|full|hit|inner|layers|link|lost|missed|name|nothing|program|"
+    "record|scratch|skb|ticket|typed|value|view|zero"
+)
+"""What the C of a clause calls its variables: a function of that name could not be called from it."""
+
 MOST_CALLS = 1000
 """Functions are put in where they are called: two calls in each of 30 would be a thousand million."""
 
@@ -325,6 +331,10 @@ class Statements:
         """A call of a function of the script's own, or of its C; None if it is neither."""
         name = node.name.name
         if name in self._definitions.c_functions:
+            if TAKEN.fullmatch(name):
+                refuse(
+                    Code.BAD_CALL, node.name, f"the C that is made has a variable called '{name}'", f"call it my_{name}"
+                )
             for argument in node.arguments:
                 if isinstance(argument, ast.Keyword):
                     refuse(Code.BAD_CALL, argument, f"there is no argument '{argument.name.name}' here")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
-from xcapscript.builtins import BUILTINS, CONSTANTS, FLOW, REASON, STATE_PREFIXES
+from xcapscript.builtins import BUILTINS, FLOW, REASON, STATE_PREFIXES
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.nodes import (
     BuiltinValue,
@@ -16,10 +17,12 @@ from xcapscript.nodes import (
     Number,
     Text,
 )
+from xcapscript.sema.filter import Parameters
 from xcapscript.sema.kinds import a
 from xcapscript.sema.refusal import refuse
 from xcapscript.sema.structures import Structures
 from xcapscript.syntax import ast
+from xcapscript.syntax.parse import read_address
 from xcapscript.types import (
     U8,
     U64,
@@ -36,12 +39,17 @@ from xcapscript.types import (
 
 EQUALITY = frozenset({"==", "!="})
 NETNS = "netns"
+VALUE = re.compile(r"reason|skb|sk|arg[0-9]+")
+"""Names of values that no enum has."""
 WORDS = frozenset({REASON, FLOW, "skb", "sk", "kstack", "args"})
 """Names that are values, besides the builtins."""
 
 
 class Resolver(Protocol):
     """What resolves the two sides."""
+
+    @property
+    def parameters(self) -> Parameters: ...
 
     @property
     def structures(self) -> Structures: ...
@@ -102,12 +110,14 @@ def _sides(resolver: Resolver, node: ast.Binary) -> tuple[Expression, Expression
 
 def _is_foreign(node: ast.Expression) -> bool:
     """Whether it is a name or text that takes its meaning from the other side."""
-    return isinstance(node, ast.String) or (isinstance(node, ast.Name) and node.name not in BUILTINS)
+    return isinstance(node, ast.String | ast.Parameter) or (
+        isinstance(node, ast.Name) and node.name not in BUILTINS and not VALUE.fullmatch(node.name)
+    )
 
 
 def _named(resolver: Resolver, node: ast.Expression, other: Expression) -> Expression:
     match node:
-        case ast.Name(name) if isinstance(other.type, EnumType):
+        case ast.Name(name) if isinstance(other.type, EnumType) and not VALUE.fullmatch(name):
             return _member(node, name, other.type)
         case ast.String(name) if isinstance(other, BuiltinValue) and other.builtin.name == NETNS:
             inode = resolver.structures.kernel.network_namespace(name)
@@ -116,6 +126,9 @@ def _named(resolver: Resolver, node: ast.Expression, other: Expression) -> Expre
             return Number(inode, U64)
         case ast.String(name) if isinstance(other.type, EnumType):
             return _member(node, name, other.type)
+        case ast.Parameter(name) if isinstance(other.type, EnumType):
+            value = resolver.value(node)
+            return _member(node, value.value, other.type) if isinstance(value, Text) else value
         case ast.Name(name) if isinstance(other.type, StringType | InternedType):
             if name not in BUILTINS and name not in WORDS:
                 refuse(Code.UNKNOWN_NAME, node, f"unknown name '{name}'", f'text stands in quotes: "{name}"')
@@ -133,8 +146,6 @@ def _member(node: ast.Expression, name: str, kind: EnumType) -> Expression:
         return Number(members[plain], kind)
     if ending:
         return Number(members[min(ending, key=len)], kind)
-    if name in CONSTANTS:
-        return Number(CONSTANTS[name], U64)
     short = [member.removeprefix("SKB_DROP_REASON_").removeprefix("SKB_") for member in members]
     refuse(Code.UNKNOWN_NAME, node, f"{kind} has no '{name}'", *did_you_mean(name, short))
 
@@ -158,9 +169,15 @@ def _text(node: ast.Binary, string: Expression, text: Expression) -> Expression:
 
 def _in_network(resolver: Resolver, node: ast.Binary) -> Expression:
     address = resolver.value(node.left)
-    if not isinstance(address.type, IpType) or not isinstance(node.right, ast.Address):
+    network: tuple[int, int] | None = None
+    match node.right:
+        case ast.Address(value, mask):
+            network = value, mask
+        case ast.Parameter(name):
+            network = read_address(resolver.parameters.value(name) or "")
+    if not isinstance(address.type, IpType) or network is None:
         refuse(Code.TYPE_CLASH, node, "'in' takes an address and a network", "write ip.src in 10.0.0.0/8")
-    return InNetwork(address, node.right.value & node.right.mask, node.right.mask, U8)
+    return InNetwork(address, network[0] & network[1], network[1], U8)
 
 
 def is_signed(value: Expression) -> bool:

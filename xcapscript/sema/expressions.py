@@ -30,6 +30,7 @@ from xcapscript.nodes import (
     FieldValue,
     FlowValue,
     Has,
+    HasKey,
     Load,
     Logic,
     MapValue,
@@ -42,12 +43,12 @@ from xcapscript.nodes import (
 )
 from xcapscript.sema.compare import comparison, is_signed
 from xcapscript.sema.filter import Parameters
-from xcapscript.sema.kinds import a, common_type
+from xcapscript.sema.kinds import a, common_type, value_of_word
 from xcapscript.sema.refusal import refuse
 from xcapscript.sema.scope import Scope
 from xcapscript.sema.structures import Place, Structures
 from xcapscript.syntax import ast
-from xcapscript.syntax.parse import ALL_BITS, read_number
+from xcapscript.syntax.parse import ALL_BITS
 from xcapscript.types import (
     S64,
     U8,
@@ -152,6 +153,8 @@ class Expressions:
     def truth(self, node: ast.Expression) -> Expression:
         """A value that is true unless it is 0."""
         value = self.value(node)
+        if isinstance(value, MapValue) and not is_number(value.type):
+            return HasKey(value.map, value.keys, U8)
         if not is_number(value.type) and not isinstance(value.type, MacType):
             message = f"'{node.span.text}' is {a(value.type)}, which is neither true nor false"
             refuse(Code.TYPE_CLASH, node, message, "compare it with something, such as == or in")
@@ -183,8 +186,7 @@ class Expressions:
             what = f"parameter '${node.name}' was not given" if numbered else f"unknown variable '${node.name}'"
             hints = hints or (f"it is set first: ${node.name} = 1; or a parameter: param {node.name} = 1;",)
             refuse(Code.UNKNOWN_PARAMETER, node, what, *hints)
-        number = read_number(value)
-        return Text(value, InternedType()) if number is None else Number(number, U64)
+        return value_of_word(value)
 
     def _name(self, node: ast.Name, name: str) -> Expression:
         match name:
@@ -327,6 +329,9 @@ class Expressions:
 
     def _has(self, node: ast.Call) -> Expression:
         match node.arguments:
+            case (ast.Map() as read,):
+                found = self.read_map(read)
+                return HasKey(found.map, found.keys, U8)
             case (ast.Name(layer),) if layer in LAYERS:
                 self.need_packet(node, node.span.text)
                 return Has(layer, U8)

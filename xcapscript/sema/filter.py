@@ -105,6 +105,8 @@ def _bad_filter(predicate: ast.Predicate, parameters: Parameters, refusal: str) 
         hints.append(SYNTAX_HINT)
         if re.search(r"/\s+\w[\w:]*\s*/", predicate.text):
             hints.append("if these are two clauses, end the first with ';'")
+        if re.search(r"/\s*,", predicate.text):
+            hints.append("all hooks of a clause stand before its predicate, joined by ','")
     return Diagnostic(Code.BAD_FILTER, refusal, place, tuple(hints))
 
 

@@ -14,6 +14,7 @@ from xcapscript.ir import Hook
 from xcapscript.kernel.facts import Kernel, RawTracepoint, Tracepoint
 from xcapscript.library import Library
 from xcapscript.nodes import HookArgument
+from xcapscript.sema.check import ACTIONS
 from xcapscript.syntax import ast
 from xcapscript.syntax.parse import parse, read_number
 from xcapscript.types import S32, EnumType, PointerType, Type
@@ -56,6 +57,9 @@ class Hooks:
     def _resolve(self, attach: ast.Attach, shown: str, within: tuple[str, ...]) -> list[Hook]:
         kind, colon, target = attach.text.partition(":")
         kind = SHORT_NAMES.get(kind, kind)
+        if attach.text.partition("(")[0] in ACTIONS and attach.text not in self.aliases:
+            hint = f"actions stand in a clause: drop {{ {attach.text}; }}"
+            _refuse(Code.UNKNOWN_HOOK, attach, f"'{attach.text}' is no hook", hint)
         if "(" in attach.text:
             _refuse(Code.UNSUPPORTED, attach, "bindings such as '(skb=arg1)' are not in this version")
         if kind in LATER_KINDS:

@@ -1,8 +1,25 @@
-"""How types go together, and how messages speak of them."""
+"""How types go together, what a parameter's word is, and how messages speak of types."""
 
 from __future__ import annotations
 
-from xcapscript.types import S64, U64, IntType, StringType, Type, is_number
+from xcapscript.nodes import AddressConstant, Expression, Number, Text
+from xcapscript.syntax.parse import ALL_BITS, read_address, read_number
+from xcapscript.types import S64, U64, InternedType, IntType, IpType, StringType, Type, is_number
+
+TRUTHS = {"true": 1, "false": 0}
+
+
+def value_of_word(word: str) -> Expression:
+    """A parameter's value: a number, an address, or text."""
+    number = TRUTHS.get(word, read_number(word))
+    if number is not None:
+        return Number(number, U64)
+    if word.startswith("-") and (number := read_number(word[1:])) is not None and number <= 1 << 63:
+        return Number(-number, S64)
+    network = read_address(word)
+    if network is not None and network[1] == ALL_BITS:
+        return AddressConstant(network[0], IpType())
+    return Text(word, InternedType())
 
 
 def common_type(one: Type, other: Type) -> Type | None:

@@ -10,11 +10,10 @@ from xcapscript.builtins import OPTIONS
 from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
 from xcapscript.ir import ScriptOptions
 from xcapscript.sema.filter import Parameters
+from xcapscript.sema.kinds import TRUTHS
 from xcapscript.sema.refusal import refuse
 from xcapscript.source import Span
 from xcapscript.syntax import ast
-
-TRUTHS = {"true": 1, "false": 0}
 
 
 def script_options(options: Iterable[ast.Option]) -> tuple[ScriptOptions, list[Diagnostic]]:
@@ -72,7 +71,7 @@ def with_defaults(given: Parameters, params: Mapping[str, ast.Param], start: Spa
                 pass
             case ast.String(text):
                 named[name] = text
-            case ast.Number() | ast.Address() | ast.Mac() | ast.Name():
+            case ast.Number() | ast.Address() | ast.Mac() | ast.Name() | ast.Unary("-", ast.Number()):
                 named[name] = param.default.span.text
             case None:
                 hint = f"give --{name}=VALUE behind the script, or write param {name} = ...;"

@@ -19,7 +19,9 @@ LIKENESS = 0.7
 """How near to a keyword a word must be: `delete` is not `else`."""
 
 DURATIONS = frozenset({"ns", "us", "ms", "s", "m", "h"})
+LONGEST_LITERAL = 80
 LOOPS = frozenset({"while", "for", "do", "unroll", "loop", "foreach"})
+TYPE_WORD = r"let|var|auto|const|char|long|short|unsigned|bool|int|(u|s|u?int)(8|16|32|64)(_t)?"
 ELSE_IF = frozenset({"elif", "elseif", "elsif"})
 CLOSING = {"{": ("}", "RBRACE"), "(": (")", "RPAR"), "[": ("]", "RSQB")}
 VALUE = frozenset({"NUMBER", "STRING", "NAME", "MAP", "PARAMETER", "LPAR"})
@@ -186,6 +188,8 @@ def _misspelt(trouble: Trouble) -> Diagnostic | None:
         return _syntax(place, f"unknown word '{word}'", "write else if")
     if word in TOP_LEVEL and trouble.last == word:
         return _syntax(place, f"'{word}' stands within a clause", "definitions stand before the clauses")
+    if word in KEYWORDS and trouble.last == word == "else":
+        return _syntax(place, "'else' has no if before it", "write if ... { ... } else { ... }")
     near = difflib.get_close_matches(word, KEYWORDS, n=1, cutoff=LIKENESS)
     if near and trouble.last == word:
         return _syntax(place, f"unknown word '{word}'", f"did you mean '{near[0]}'?")
@@ -213,6 +217,8 @@ def _odd_literal(trouble: Trouble) -> Diagnostic | None:
     if found is None or end is None or (trouble.predicate and trouble.found == "/"):
         return None
     place = trouble.place.source.span(found.start(), end.end())
+    if len(place.text) > LONGEST_LITERAL:
+        return None
     if re.fullmatch(r"[0-9][\w.]*", place.text) and "." in place.text and place.text.count(".") != 3:
         hint = "numbers are whole: 1500ms, not 1.5s; an IPv4 address has four of them"
         return Diagnostic(Code.BAD_LITERAL, f"'{place.text}' is not a number", place, (hint,))
@@ -256,6 +262,9 @@ def _missing_stop(trouble: Trouble) -> Diagnostic | None:
     if not trouble.in_statement:
         expects = trouble.begins or not trouble.found
         return _syntax(ended, f"';' is missing behind '{trouble.last}'") if expects else None
+    if re.fullmatch(TYPE_WORD, trouble.last) and trouble.begins:
+        hint = f"a variable is set without a type: ${trouble.found.lstrip('$@')} = ..."
+        return _syntax(before, f"unknown word '{trouble.last}'", hint)
     if trouble.begins and trouble.last not in ";{":
         one_line = "\n" not in trouble.text_before[before.end :]
         hints = (f"if '{trouble.found}' is a value of it, write {trouble.last}({trouble.found})",)

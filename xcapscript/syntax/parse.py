@@ -214,16 +214,11 @@ class _Builder(Transformer[Token, Any]):
 
     def address(self, children: list[Any], span: Span) -> ast.Address:
         text = str(children[0])
-        try:
-            network = ipaddress.ip_network(text, strict=False)
-        except ValueError:
+        found = read_address(text)
+        if found is None:
             hint = "write 10.0.0.1, 10.0.0.0/8, fe80::1 or fe80::/10"
             self.diagnostics.append(Diagnostic(Code.BAD_LITERAL, f"'{text}' is not an address", span, (hint,)))
-            return ast.Address(0, 0, span)
-        address = int(ipaddress.ip_address(text.partition("/")[0]))
-        mapped = MAPPED if network.version == 4 else 0
-        host_bits = (1 << network.max_prefixlen - network.prefixlen) - 1
-        return ast.Address(mapped | address, ALL_BITS ^ host_bits, span)
+        return ast.Address(*(found or (0, 0)), span)
 
     def mac(self, children: list[Any], span: Span) -> ast.Mac:
         return ast.Mac(int(str(children[0]).replace(":", ""), 16), span)
@@ -273,6 +268,18 @@ class _Builder(Transformer[Token, Any]):
 def _present(children: list[Any]) -> tuple[Any, ...]:
     """Without the placeholders of what was left out."""
     return tuple(child for child in children if child is not None)
+
+
+def read_address(text: str) -> tuple[int, int] | None:
+    """The 128 bits of an address, an IPv4 one mapped into IPv6, and its mask; None if it is none."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+    address = int(ipaddress.ip_address(text.partition("/")[0]))
+    mapped = MAPPED if network.version == 4 else 0
+    host_bits = (1 << network.max_prefixlen - network.prefixlen) - 1
+    return mapped | address, ALL_BITS ^ host_bits
 
 
 def read_number(text: str) -> int | None:

@@ -26,6 +26,9 @@ _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _HEAD = re.compile(r"([A-Za-z_][\w.]*)[-/%]")
 """A name with an operator behind it that may also stand within a word of tcpdump's."""
 
+MOST_TOKENS = 5000
+"""Each pair of parentheses within another is looked through again."""
+
 INNER = "inner"
 
 
@@ -102,6 +105,9 @@ class _Splitter:
     def whole(self, tokens: Sequence[Token]) -> Part:
         """What a predicate is, whose parentheses must be even if it has anything about the kernel."""
         opened: list[Token] = []
+        if len(tokens) > MOST_TOKENS and self._has_kernel(tokens):
+            message = f"a predicate with conditions about the kernel has at most {MOST_TOKENS:,} words and signs"
+            self._refuse(tokens[0], message)
         for token in tokens if self._has_kernel(tokens) else ():
             if token.text == "(":
                 opened.append(token)

@@ -243,3 +243,13 @@ def test_a_mistake_in_c_of_the_script_is_on_its_own_line() -> None:
         blame_compiler(made, "s.xcap:4:12: error: use of undeclared identifier 'y'\n", died=False)
     (diagnostic,) = caught.value.diagnostics
     assert (diagnostic.code, diagnostic.span.text) == (Code.COMPILE, "return y;")
+
+
+@pytest.mark.parametrize(
+    ("why", "advice"), [("Too many open files", "ulimit -n"), ("Argument list too long", None), ("No space", None)]
+)
+def test_a_map_that_cannot_be_made_is_the_machines(why: str, advice: str | None) -> None:
+    with pytest.raises(KernelError) as error:
+        blame_compiler(UNIT, f"could not open bpf map: xcap_map_164, error: {why}\n", died=False)
+    assert error.value.message == f"the kernel does not give us a map: {why}"
+    assert (advice or "") in (error.value.advice or "")
