@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from xcapscript.codegen.emitter import Emitter
-from xcapscript.codegen.expr import Strings, Values
+from xcapscript.codegen.expr import Values
 from xcapscript.codegen.stmt import Context, write_statements
+from xcapscript.codegen.strings import Strings
 from xcapscript.codegen.structs import struct_text
 from xcapscript.layout import EVENT, FLOW, PACKET, Layout
 from xcapscript.nodes import Expression, Statement

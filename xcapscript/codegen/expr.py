@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import count
 from typing import assert_never
 
 from xcapscript.builtins import LAYERS
 from xcapscript.codegen.emitter import Emitter
-from xcapscript.codegen.literals import c_identifier, c_int
+from xcapscript.codegen.literals import c_identifier, c_int, c_ip, c_word
 from xcapscript.codegen.shell import argument
+from xcapscript.codegen.strings import Strings
 from xcapscript.codegen.structs import ctype, members
 from xcapscript.codegen.wide import WIDE, store_wide
 from xcapscript.errors import CompilerBug
@@ -70,17 +69,6 @@ WORD = 8
 ONES = b"\xff" * WORD
 
 
-@dataclass(slots=True)
-class Strings:
-    """The string constants of a program; in the kernel each is its index."""
-
-    found: dict[str, int] = field(default_factory=dict)
-
-    def index(self, text: str) -> int:
-        """The index of a string, given at first use."""
-        return self.found.setdefault(text, len(self.found))
-
-
 class Values:
     """Writes the values of one program; `hit`, `skb`, `view`, `layers`, `counters` and `ctx` are what its C calls them.
 
@@ -120,9 +108,8 @@ class Values:
                 return c_int(self._strings.index(text))
             case BuiltinValue(builtin):
                 return f"{builtin.helper}(hit, skb)"
-            case ArgumentValue(place, kind):
-                text = argument(self._kind, place.place, ctype(kind))
-                return self._scalar(text) if isinstance(kind, PointerType) else text
+            case ArgumentValue():
+                return self._argument(out, value)
             case PacketPointer():
                 return self._packet()
             case FieldValue(row):
@@ -173,7 +160,7 @@ class Values:
         """A C expression for an IP address."""
         match value:
             case AddressConstant(constant):
-                return _ip(constant)
+                return c_ip(constant)
             case FieldValue(row):
                 return f"{row.helper}(&view, &layers)"
             case Variable(number):
@@ -255,6 +242,12 @@ class Values:
                 self.write_statement(out, statement)
         return self._variables[value.result.number] if value.result is not None else "0ULL"
 
+    def _argument(self, out: Emitter, value: ArgumentValue) -> str:
+        name = self._kept(out, value.type, argument(self._kind, value.argument.place, ctype(value.type)))
+        # else clang makes one load of those of two branches, from a place that the verifier does not know any more
+        out.line(f"XCAP_PIN({name});")
+        return self._scalar(name) if isinstance(value.type, PointerType) else name
+
     def _packet(self) -> str:
         if self._skb is None:
             raise CompilerBug("a packet's address is wanted where there is none")
@@ -326,7 +319,7 @@ class Values:
             case CompareText(string, text, prefix):
                 return self._compare_text(out, string, text, prefix=prefix)
             case InNetwork(address, network, mask):
-                return f"xcap_in_network({self.address(out, address)}, {_ip(network)}, {_ip(mask)})"
+                return f"xcap_in_network({self.address(out, address)}, {c_ip(network)}, {c_ip(mask)})"
             case Not(operand):
                 return f"(!{self.number(out, operand)})"
             case Logic(operator, left, right):
@@ -382,8 +375,8 @@ class Values:
             piece = wanted[at : at + WORD]
             found = f"*(xcap_chars *)({room} + {at})"
             if len(piece) < WORD:
-                found = f"({found} & {_native(ONES[: len(piece)])})"
-            tests.append(f"{found} == {_native(piece)}")
+                found = f"({found} & {c_word(ONES[: len(piece)])})"
+            tests.append(f"{found} == {c_word(piece)}")
         return f"({' && '.join(tests)})" if tests else "1"
 
     def _converted(self, text: str, kind: Type) -> str:
@@ -406,14 +399,3 @@ def _no_statements(_out: Emitter, statement: Statement) -> None:
 def _word(kind: Type) -> str:
     """The C type of a local for a number."""
     return ctype(kind) if isinstance(kind, IntType | EnumType | InternedType) else "u64"
-
-
-def _native(data: bytes) -> str:
-    """Bytes in memory as a word, zeros behind them."""
-    return c_int(int.from_bytes(data.ljust(WORD, b"\0"), sys.byteorder))
-
-
-def _ip(value: int) -> str:
-    """An address constant: its bytes lie in network order."""
-    data = value.to_bytes(2 * WORD, "big")
-    return f"((struct xcap_ip){{{{{_native(data[:WORD])}, {_native(data[WORD:])}}}}})"

@@ -10,7 +10,7 @@ from typing import Any
 
 from xcapscript.builtins import Needs
 from xcapscript.codegen.emitter import Emitter
-from xcapscript.codegen.expr import Strings, Values
+from xcapscript.codegen.expr import Values
 from xcapscript.codegen.filter import MAX_WINDOW, UnsupportedFilter, filter_function, window_size
 from xcapscript.codegen.limits import check_limits
 from xcapscript.codegen.literals import c_comment, c_string
@@ -18,6 +18,7 @@ from xcapscript.codegen.maps import key_layout, value_layout
 from xcapscript.codegen.program import NEVER, TIMERS, filters_of, has_inner, scratch_text, write_body
 from xcapscript.codegen.shell import function_text
 from xcapscript.codegen.stmt import LINE_BYTES, LINE_DIRECTIVE, Context, is_shown, write_statements
+from xcapscript.codegen.strings import Strings
 from xcapscript.codegen.structs import struct_text
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.ir import CText, Map, Probe, Program, ScriptOptions

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
+
+WORD = 8
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -40,3 +43,14 @@ def c_comment(text: str) -> str:
     """Text that can stand inside a comment, on one line."""
     plain = "".join(c if c.isascii() and c.isprintable() and c != "\\" else "?" for c in text)
     return plain.replace("*/", "* /").replace("/*", "/ *")
+
+
+def c_word(data: bytes) -> str:
+    """Bytes in memory as a word of 64 bits, zeros behind them."""
+    return c_int(int.from_bytes(data.ljust(WORD, b"\0"), sys.byteorder))
+
+
+def c_ip(value: int) -> str:
+    """A struct xcap_ip: its bytes lie in network order."""
+    data = value.to_bytes(2 * WORD, "big")
+    return f"((struct xcap_ip){{{{{c_word(data[:WORD])}, {c_word(data[WORD:])}}}}})"

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from xcapscript.builtins import BUILTINS
 from xcapscript.diagnostics import Code, Diagnostic, did_you_mean
+from xcapscript.pcap.worker import may_ask
 from xcapscript.syntax import ast
 from xcapscript.syntax.predicate import INNER, Names, Token, tokens_of
 from xcapscript.types import InternedType, StringType
@@ -33,7 +34,7 @@ class _Reader:
         for one, other in pairwise(tokens):
             if one.text in self._names.values or one.text in self._names.fields:
                 yield from self._without_operator(one, other)
-            elif one.text.isidentifier() or "." in one.text:
+            elif (one.text.isidentifier() or "." in one.text) and may_ask(one.text):
                 yield from self._unknown(one, other)
 
     def _without_operator(self, name: Token, value: Token) -> Iterator[Diagnostic]:

@@ -170,11 +170,13 @@ class _Clauses:
             span = clause.predicate.span if asks_packet and clause.predicate is not None else attach.span
             found.append(Diagnostic(Code.NO_PACKET, message, span, ("see 'xcap -l -v' for hooks with a packet",)))
         signed: set[int] = set()
+        maps = dict(self.maps.found)
         predicate, body, wrong = self._checked(clause, hook, part, signed)
         known = 0
         while known < len(signed):
             # a variable that was taken for unsigned is given what may be negative further down
             known = len(signed)
+            self.maps.found = dict(maps)
             predicate, body, wrong = self._checked(clause, hook, part, signed)
         if found or wrong:
             raise ScriptError([*found, *wrong])

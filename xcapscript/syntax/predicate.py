@@ -17,7 +17,9 @@ from xcapscript.source import Span
 from xcapscript.syntax import ast
 from xcapscript.syntax.parse import parse_condition
 
-_TOKEN = re.compile(r'"[^"\n]*"|&&|\|\||!=|==|<=|>=|<<|>>|->|[()\[\]!<>=&|+*^~,]|(?:(?!->)[^\s()\[\]!<>=&|+*^~,"])+|"')
+_TOKEN = re.compile(
+    r'"(?:\\.|[^"\\\n])*"|&&|\|\||!=|==|<=|>=|<<|>>|->|[()\[\]!<>=&|+*^~,]|(?:(?!->)[^\s()\[\]!<>=&|+*^~,"])+|"'
+)
 _WORDS = {"and": "and", "&&": "and", "or": "or", "||": "or", "not": "not", "!": "not"}
 _OPERATORS = frozenset(
     {"==", "!=", "<", "<=", ">", ">=", "in", "->", "&", "|", "+", "*", "<<", ">>", "[", "%", "^", "/", "-"}

@@ -12,7 +12,7 @@ import pytest
 from tests.values_in_c import Writer, needs_compiler
 from tests.values_model import EDGES, OPERATORS, SLOT_TYPES, SLOTS, WORDS, has_sign, meant, slot
 from xcapscript.builtins import BUILTINS
-from xcapscript.codegen.expr import Strings
+from xcapscript.codegen.strings import Strings
 from xcapscript.errors import CompilerBug
 from xcapscript.layout import Value, lay_out
 from xcapscript.nodes import ArgumentValue, Binary, BuiltinValue, Expression, HookArgument, Number, Stack, Text

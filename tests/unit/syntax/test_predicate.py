@@ -42,6 +42,7 @@ def _shape(part: Part | None) -> str:
         "pid/2 == 1",
         "tcp.dport-1 == 79",
         "args.skb->len == 1",
+        r'comm == "\x41\"\\"',
     ],
 )
 def test_a_condition_is_known_with_blanks_and_without(text: str) -> None:
