@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test conformance lint demo bench bench-setup clean
+.PHONY: help setup test conformance fuzz lint demo bench bench-setup clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -15,6 +15,9 @@ test:  ## set up, then run the tests; ARGS="-k filter" is handed to pytest
 
 conformance: setup  ## every expression, on packets in every state, against libpcap (as root, a few minutes)
 	@.venv/bin/python tests/conformance/run.py $(ARGS)
+
+fuzz: setup  ## programs made at random, and damaged ones, up to the kernel (as root, about twenty minutes)
+	@.venv/bin/python tests/fuzz/run.py $(ARGS)
 
 lint: setup  ## ruff, mypy and import-linter
 	@.venv/bin/ruff check
