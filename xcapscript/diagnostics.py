@@ -10,6 +10,8 @@ from enum import StrEnum
 from xcapscript.source import Span
 
 TAB_STOP = 8
+UNDECODED = 0xDC80
+"""Python's stand-in for the byte 0x80 of a word that is no UTF-8."""
 LONGEST_EXCERPT = 240
 LONGEST_MESSAGE = 600
 MARGIN = 80
@@ -125,6 +127,8 @@ def escape(text: str) -> str:
 
 def _escape_char(char: str) -> str:
     code = ord(char)
+    if UNDECODED <= code <= UNDECODED + 0x7F:
+        return f"\\x{code - UNDECODED + 0x80:02x}"
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -267,3 +267,16 @@ def test_only_one_process_counts(net: Network) -> None:
         sh(send(net, 3, 902))
         wanted_one.communicate(b"\n")
     assert running.stop().out == "@[901]: 4\n"
+
+
+def test_what_is_not_in_a_map_of_strings_is_no_text() -> None:
+    program = (
+        'begin { @o[1] = "xyz"; $s = @o[2]; print("s", $s, "-"); if ($s == "") { print("empty"); } '
+        'if (@o[2] == "xyz") { print("wrong"); } delete(@o[1]); print("s", @o[1], "-"); clear(@o); exit; }'
+    )
+    assert run("-e", program).out == "s  -\nempty\ns  -\n"
+
+
+def test_a_parameter_cannot_steer_the_terminal() -> None:
+    done = run("-e", "begin { print($1); exit; }", "\x1b[31m\udcff")
+    assert done.out == "\\x1b[31m\\xff\n"

@@ -153,7 +153,7 @@ def test_what_is_printable_is_not_escaped() -> None:
         ("\u202e", "\\u202e"),
         ("\u2066", "\\u2066"),
         ("\ufeff", "\\ufeff"),
-        ("\udcff", "\\udcff"),
+        ("\udcff", "\\xff"),
         ("\U000e0041", "\\U000e0041"),
     ],
 )

@@ -85,6 +85,8 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
             if options.interface is not None and not Path("/sys/class/net", options.interface).exists():
                 message = f"no interface here is called '{escape(options.interface)}'; other namespaces may have one"
                 _say(errors, options, message)
+            if options.process is not None and not Path(f"/proc/{options.process}").exists():
+                _say(errors, options, f"there is no process {options.process}")
             if options.time is not None:
                 stop.deadline = monotonic() + options.time
             with _command(options.command) as stop.child:

@@ -313,7 +313,8 @@ class Statements:
             refuse(Code.BAD_FORMAT, place, str(error))
         values = map_keys(self.expressions, arguments[1:])
         if len(wanted) != len(values):
-            message = f"the format takes {numbered(len(wanted), 'value')}, and {len(values)} are given"
+            given = f"{len(values)} {'is' if len(values) == 1 else 'are'} given"
+            message = f"the format takes {numbered(len(wanted), 'value')}, and {given}"
             refuse(Code.BAD_FORMAT, first, message)
         for conversion, value, argument in zip(wanted, values, arguments[1:], strict=True):
             if not conversion.takes(value.type):

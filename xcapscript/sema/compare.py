@@ -62,6 +62,8 @@ def comparison(resolver: Resolver, node: ast.Binary) -> Expression:
     if node.operator == "in":
         return _in_network(resolver, node)
     left, right = _sides(resolver, node)
+    if isinstance(left.type, InternedType) and isinstance(right.type, InternedType):
+        return _known_texts(node, left, right)
     match left.type, right.type:
         case StringType(), InternedType():
             return _text(node, left, right)
@@ -148,6 +150,22 @@ def _member(node: ast.Expression, name: str, kind: EnumType) -> Expression:
         return Number(members[min(ending, key=len)], kind)
     short = [member.removeprefix("SKB_DROP_REASON_").removeprefix("SKB_") for member in members]
     refuse(Code.UNKNOWN_NAME, node, f"{kind} has no '{name}'", *did_you_mean(name, short))
+
+
+def _known_texts(node: ast.Binary, left: Expression, right: Expression) -> Expression:
+    """Two strings that are numbers in the kernel; of `hook` and `func` it is known before which they are."""
+    if node.operator not in EQUALITY:
+        refuse(Code.TYPE_CLASH, node, "strings are compared with == and !=")
+    pattern, other = (right, left) if isinstance(node.right, ast.String) else (left, right)
+    if not isinstance(pattern, Text) or not pattern.value.endswith("*"):
+        return Compare(node.operator, left, right, U8)
+    if not isinstance(other, Text):
+        message = f"'{node.left.span.text}' holds strings of the program, which have no prefixes in the kernel"
+        refuse(
+            Code.TYPE_CLASH, node, message, "prefixes can be asked of comm, ifname, hook, func and the kernel's strings"
+        )
+    found = other.value.startswith(pattern.value[:-1])
+    return Number(int(found == (node.operator == "==")), U8)
 
 
 def _text(node: ast.Binary, string: Expression, text: Expression) -> Expression:

@@ -186,7 +186,10 @@ class Expressions:
             what = f"parameter '${node.name}' was not given" if numbered else f"unknown variable '${node.name}'"
             hints = hints or (f"it is set first: ${node.name} = 1; or a parameter: param {node.name} = 1;",)
             refuse(Code.UNKNOWN_PARAMETER, node, what, *hints)
-        return value_of_word(value)
+        found = value_of_word(value)
+        if isinstance(found, Number) and not -(2**63) <= found.value < 2**64:
+            refuse(Code.BAD_LITERAL, node, f"'{value}', which '${node.name}' stands for, does not fit in 64 bits")
+        return found
 
     def _name(self, node: ast.Name, name: str) -> Expression:
         match name:

@@ -14,7 +14,7 @@ def value_of_word(word: str) -> Expression:
     number = TRUTHS.get(word, read_number(word))
     if number is not None:
         return Number(number, U64)
-    if word.startswith("-") and (number := read_number(word[1:])) is not None and number <= 1 << 63:
+    if word.startswith("-") and (number := read_number(word[1:])) is not None:
         return Number(-number, S64)
     network = read_address(word)
     if network is not None and network[1] == ALL_BITS:

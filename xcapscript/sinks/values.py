@@ -86,6 +86,11 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def _own_text(text: str) -> str:
+    """A string of the script or its command line: it may have tabs and lines, and nothing else that moves a cursor."""
+    return "".join(char if char in "\n\t" else escape(char) for char in text)
+
+
 class ReasonNames:
     """The names of the drop reasons that each event's packets may have, made once."""
 
@@ -118,7 +123,7 @@ class ValueText:
             case EnumType(), int():
                 return self._names(kind).get(value, str(value))
             case InternedType(), int():
-                return self._strings[value] if value < len(self._strings) else str(value)
+                return _own_text(self._strings[value]) if value < len(self._strings) else str(value)
             case PointerType(), int():
                 return f"{value:#x}"
             case IpType(), bytes():

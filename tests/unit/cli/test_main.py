@@ -245,7 +245,7 @@ def test_a_wrong_program_ends_with_its_status() -> None:
 def test_a_program_that_is_not_utf_8_is_shown_escaped() -> None:
     done = whole("--check", "-e", "begin { \udcff }")
     assert done.returncode == WRONG_SCRIPT
-    assert "\n    begin { \\udcff }\n" in done.stderr
+    assert "\n    begin { \\xff }\n" in done.stderr
 
 
 SHOW = ("--dump", "c", "-e", "begin { exit; }")

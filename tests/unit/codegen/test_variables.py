@@ -82,7 +82,7 @@ VALUES: list[tuple[Expression, Value, Expression, Value]] = [
     of_two(PointerType("struct sock"), STACK_LIKE, 0),
     of_two(MacType(), 0xFFFF_FFFF_FFFF, 1),
     of_two(SymbolType(), STACK_LIKE, 2**64 - 1),
-    (Text("one", InternedType()), 0, Text("two", InternedType()), 1),
+    (Text("one", InternedType()), 1, Text("two", InternedType()), 2),
     (COMM, b"ping", NAME, b"veth0"),
     (text(64), MEMORY[:31], text(64), MEMORY[:31]),
     (text(9), MEMORY[:8], text(9), MEMORY[:8]),

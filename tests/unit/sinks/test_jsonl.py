@@ -297,7 +297,7 @@ def test_values(make_spec: SpecMaker) -> None:
         "é\n",
         "UP",
         "2",
-        "\\udcff",
+        "\\xff",
         "0xff",
         ["frame_7+0x1", "frame_8+0x1"],
     ]

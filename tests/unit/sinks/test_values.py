@@ -85,7 +85,7 @@ def test_a_symbol_is_named() -> None:
         (S32, -5, -5),
         (TASK_COMM, "é\x1b".encode() + b"\xff", "é\x1b\\xff"),
         (PointerType("void"), 0xFFFF888100001234, "0xffff888100001234"),
-        (InternedType(), 2, "\\udcff"),
+        (InternedType(), 2, "\\xff"),
         (DROP_REASONS, 77, "77"),
         (StackType(2), (1, 2, 3, 4), ["f2\\x1b", "f3\\x1b"]),
         (MacType(), 1, "00:00:00:00:00:01"),
