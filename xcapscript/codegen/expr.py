@@ -9,11 +9,11 @@ from typing import assert_never
 
 from xcapscript.builtins import LAYERS
 from xcapscript.codegen.emitter import Emitter
-from xcapscript.codegen.literals import c_identifier, c_int, c_ip, c_word
+from xcapscript.codegen.literals import WORD, c_identifier, c_int, c_ip
 from xcapscript.codegen.shell import argument
 from xcapscript.codegen.strings import Strings
 from xcapscript.codegen.structs import ctype, members
-from xcapscript.codegen.wide import WIDE, store_wide
+from xcapscript.codegen.wide import WIDE, same_flow, same_text, store_wide
 from xcapscript.errors import CompilerBug
 from xcapscript.layout import Layout, lay_out, size_of
 from xcapscript.nodes import (
@@ -65,8 +65,6 @@ MOST_LOCALS = 16
 
 HELPERS = {"/": "xcap_div", "%": "xcap_mod", "<<": "xcap_shl", ">>": "xcap_shr"}
 SIGNED_HELPERS = frozenset({"/", "%", ">>"})
-WORD = 8
-ONES = b"\xff" * WORD
 
 
 class Values:
@@ -317,7 +315,7 @@ class Values:
             case Compare(operator, left, right):
                 return self._compare(out, operator, left, right)
             case CompareText(string, text, prefix):
-                return self._compare_text(out, string, text, prefix=prefix)
+                return same_text(self, out, string, text, prefix=prefix)
             case InNetwork(address, network, mask):
                 return f"xcap_in_network({self.address(out, address)}, {c_ip(network)}, {c_ip(mask)})"
             case Not(operand):
@@ -354,30 +352,11 @@ class Values:
             same = f"xcap_same_ip({self.address(out, left)}, {self.address(out, right)})"
             return same if operator == "==" else f"(!{same})"
         if isinstance(left.type, FlowType):
-            one, other = (self.temporary(out, side) for side in (left, right))
-            # word by word: of __builtin_memcmp() clang makes a call, which no program can have
-            words = range(0, size_of(left.type), WORD)
-            pairs = (
-                f"*(xcap_chars *)((char *)&{one} + {at}) == *(xcap_chars *)((char *)&{other} + {at})" for at in words
-            )
-            same = " && ".join(pairs)
-            return f"({same})" if operator == "==" else f"(!({same}))"
+            same = same_flow(self, out, left, right)
+            return same if operator == "==" else f"(!{same})"
         signed = any(isinstance(side.type, IntType) and side.type.signed for side in (left, right))
         kind = "s64" if signed else "u64"
         return f"(({kind}){self.number(out, left)} {operator} ({kind}){self.number(out, right)})"
-
-    def _compare_text(self, out: Emitter, string: Expression, text: bytes, *, prefix: bool) -> str:
-        """Word by word: zeros follow a string in its room."""
-        room = self.temporary(out, string)
-        wanted = text if prefix else text + b"\0"
-        tests = []
-        for at in range(0, len(wanted), WORD):
-            piece = wanted[at : at + WORD]
-            found = f"*(xcap_chars *)({room} + {at})"
-            if len(piece) < WORD:
-                found = f"({found} & {c_word(ONES[: len(piece)])})"
-            tests.append(f"{found} == {c_word(piece)}")
-        return f"({' && '.join(tests)})" if tests else "1"
 
     def _converted(self, text: str, kind: Type) -> str:
         return f"((u64){text})" if isinstance(kind, SymbolType) else f"(({ctype(kind)}){text})"

@@ -6,7 +6,7 @@ from xcapscript.codegen.program import scratch_size
 from xcapscript.codegen.stmt import Context
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.ir import Probe
-from xcapscript.nodes import DeleteKey, MapValue, SetKey, Update, walk
+from xcapscript.nodes import DeleteKey, HasKey, MapValue, SetKey, Update, walk
 
 LARGEST_SCRATCH = 32768
 """PCPU_MIN_UNIT_SIZE: what the kernel gives of memory per CPU in one piece."""
@@ -23,7 +23,7 @@ def check_limits(probe: Probe, context: Context) -> None:
         hint = "split it into several clauses, keep less of each packet (option snaplen), or fewer frames of stacks"
         raise ScriptError([Diagnostic(Code.UNSUPPORTED, message, probe.span, (hint,))])
     nodes = walk((*probe.conditions, *probe.body))
-    maps = {node.map for node in nodes if isinstance(node, Update | SetKey | DeleteKey | MapValue)}
+    maps = {node.map for node in nodes if isinstance(node, Update | SetKey | DeleteKey | MapValue | HasKey)}
     if len(maps) > MOST_MAPS:
         message = f"this clause uses {len(maps)} maps, and one program of the kernel can have {MOST_MAPS}"
         raise ScriptError([Diagnostic(Code.UNSUPPORTED, message, probe.span, ("split it into several clauses",))])

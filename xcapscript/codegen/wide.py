@@ -1,11 +1,15 @@
-"""Values that are no numbers in C: strings, addresses, flows and stacks are written to where they are wanted."""
+"""Values that are no numbers in C: strings, addresses, flows and stacks are written to where they are wanted, and
+compared word by word.
+"""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from xcapscript.codegen.emitter import Emitter
+from xcapscript.codegen.literals import WORD, c_word
 from xcapscript.errors import CompilerBug
+from xcapscript.layout import FLOW
 from xcapscript.nodes import (
     AddressConstant,
     ArgumentValue,
@@ -23,6 +27,8 @@ from xcapscript.types import FlowType, IpType, StackType, StringType, Type
 
 WIDE = (StringType, IpType, FlowType, StackType)
 """Types whose values are no numbers in C."""
+
+ONES = b"\xff" * WORD
 
 
 class Writer(Protocol):
@@ -123,3 +129,28 @@ def _store_chosen(values: Writer, out: Emitter, target: str, value: Expression, 
                 out.line(f"{target} = {found}->value;")
         case _:
             raise CompilerBug(f"there is no {value.type} to be had of {type(value).__name__}")
+
+
+def same_text(values: Writer, out: Emitter, string: Expression, text: bytes, *, prefix: bool) -> str:
+    """Whether a string is a text, or begins with it: zeros follow a string in its room."""
+    room = values.temporary(out, string)
+    wanted = text if prefix else text + b"\0"
+    tests = []
+    for at in range(0, len(wanted), WORD):
+        piece = wanted[at : at + WORD]
+        found = _word_at(room, at)
+        if len(piece) < WORD:
+            found = f"({found} & {c_word(ONES[: len(piece)])})"
+        tests.append(f"{found} == {c_word(piece)}")
+    return f"({' && '.join(tests)})" if tests else "1"
+
+
+def same_flow(values: Writer, out: Emitter, left: Expression, right: Expression) -> str:
+    """Whether two flows are one. Of __builtin_memcmp() clang makes a call, which no program can have."""
+    one, other = (f"(char *)&{values.temporary(out, side)}" for side in (left, right))
+    tests = (f"{_word_at(one, at)} == {_word_at(other, at)}" for at in range(0, FLOW.size, WORD))
+    return f"({' && '.join(tests)})"
+
+
+def _word_at(room: str, at: int) -> str:
+    return f"*(xcap_chars *)({room} + {at})"

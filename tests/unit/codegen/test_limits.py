@@ -26,9 +26,18 @@ def maps(count: int) -> str:
     return "".join(f"@m{number}[pid] = count(); @m{number}[cpu] = count(); " for number in range(count))
 
 
+def filled(count: int) -> str:
+    return "".join(f"begin {{ @m{number}[1] = 1; }} " for number in range(count))
+
+
+def asked(count: int) -> str:
+    return " ".join(f"print(has(@m{number}[1]));" for number in range(count))
+
+
 @pytest.mark.parametrize(
     ("good", "bad", "said"),
     [
+        (f"{filled(60)} rx {{ {asked(59)} }}", f"{filled(60)} rx {{ {asked(60)} }}", "uses 60 maps"),
         (f"rx {{ {maps(59)} }}", f"rx {{ {maps(60)} }}", "uses 60 maps"),
         (f"rx {{ {maps(40)} }} tx {{ {maps(59)} }}", f"rx {{ }} tx {{ {maps(61)} }}", "uses 61 maps"),
         (f"rx {{ print({'kstack(127), ' * 29}1); }}", f"rx {{ print({'kstack(127), ' * 40}1); }}", "memory"),
