@@ -20,8 +20,8 @@ SENDER_ADDRESS, RECEIVER_ADDRESS = "10.79.0.1", "10.79.0.2"
 LOOK, BUSY = 1.0, 0.05
 """Seconds of looking whether the machine is busy, and the share of CPU time from which on it is."""
 
-DEVICE = "xcap-bench"
-"""The sender's end of the veth pair."""
+DEVICE = f"xb-{os.getpid()}"
+"""The sender's end of the veth pair; other benchmarks on this machine have other ones."""
 
 
 def fail(message: str) -> NoReturn:
@@ -69,6 +69,17 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
+@contextmanager
+def running(command: Sequence[str], *, stdout: int | None = None, stderr: int) -> Iterator[subprocess.Popen[str]]:
+    """A program in the background; if something goes wrong here, it ends as well."""
+    with subprocess.Popen(command, env=environment(), stdout=stdout, stderr=stderr, text=True) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
 def wait_for(words: str, stream: IO[str], process: subprocess.Popen[str]) -> float:
     """Read lines until one has the words; the time at which it came (CLOCK_MONOTONIC, s)."""
     seen = []
@@ -88,9 +99,12 @@ def stop(process: subprocess.Popen[str]) -> str:
 
 
 def cpu_seconds(process: int) -> float:
-    """CPU time, user and system, of all threads of a process so far."""
-    tasks = Path(f"/proc/{process}/task")
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+    """CPU time, user and system, of all threads of a process and of its children so far."""
+    seconds = 0.0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        seconds += int((task / "schedstat").read_text().split()[0]) / 1e9
+        seconds += sum(cpu_seconds(int(child)) for child in (task / "children").read_text().split())
+    return seconds
 
 
 def ip(*words: str) -> None:
@@ -107,6 +121,7 @@ def mac_address(namespace: str, device: str) -> str:
 @contextmanager
 def namespaces() -> Iterator[tuple[str, str]]:
     """A sender's and a receiver's namespace, joined by a veth pair, without IPv6 and its own packets."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was made is removed then, too
     sender, receiver = (f"xcap-bench-{role}-{os.getpid()}" for role in ("a", "b"))
     made: list[str] = []
     try:

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from common import DEVICE, SENDER_ADDRESS, environment, fail, parser, require, table, wait_for
-from flood import PORT, Bench, bench
+from common import DEVICE, SENDER_ADDRESS, fail, parser, require, running, table, wait_for
+from floods import PORT, Bench, bench
 
 from xcapscript.kernel.bpf import open_raw_tracepoint
 from xcapscript.kernel.typed import load_typed
@@ -143,7 +143,7 @@ def run_time(process: int) -> tuple[int, int]:
 
 def per_packet(place: Bench) -> float:
     """ns that the sender takes for a packet."""
-    return 1e9 / place.send()[1]
+    return place.send().ns
 
 
 def empty_program(place: Bench) -> float:
@@ -181,9 +181,7 @@ def measure(tool: str, place: Bench, wanted: Filter, cost: Cost) -> int:
     """Flood without and with the tool, then once more while the kernel measures; how many packets it counted."""
     alone = per_packet(place)
     words, ready = command(tool, place, wanted)
-    with subprocess.Popen(
-        words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    with running(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         wait_for(ready, process.stdout, process)
         cost.slower.append(per_packet(place) - alone)
@@ -229,7 +227,7 @@ def main() -> None:
     found = options.parse_args()
     require("cc", "tcpdump", "ip", "bpftrace")
     with bench(found.xcap, PACKETS) as place:
-        place.nobody()
+        place.send()
         empty = median(empty_program(place) for _ in range(found.rounds))
         missing = {wanted: measure_all(place, wanted, found.rounds, matches=False) for wanted in MISSING}
         matching = {wanted: measure_all(place, wanted, found.rounds, matches=True) for wanted in MATCHING}

@@ -12,9 +12,9 @@ import subprocess
 from dataclasses import dataclass, field
 from statistics import median
 
-from common import environment, fail, parser, require, table, wait_for, warn_if_busy
+from common import fail, parser, require, running, table, wait_for, warn_if_busy
 from filter_cost import WITH_TRACEFS, empty_program, run_time, statistics
-from flood import PORT, Bench, bench
+from floods import PORT, Bench, bench
 
 ROUNDS = 5
 PACKETS = 100_000
@@ -82,9 +82,7 @@ def command(tool: str, place: Bench, clause: Clause) -> tuple[list[str], str]:
 def measure(tool: str, place: Bench, clause: Clause) -> float:
     """ns a run, in one flood."""
     words, ready = command(tool, place, clause)
-    with subprocess.Popen(
-        words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    with running(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         wait_for(ready, process.stdout, process)
         with statistics():
@@ -106,7 +104,7 @@ def main() -> None:
     warn_if_busy()
     costs = {clause: Cost() for clause in CLAUSES}
     with bench(found.xcap, PACKETS) as place:
-        place.nobody()
+        place.send()
         empty = median(empty_program(place) for _ in range(found.rounds))
         for _ in range(found.rounds):
             for clause, cost in costs.items():
