@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import dpkt
@@ -55,6 +56,10 @@ class Line:
 
     def text(self) -> str:
         return "".join(self._parts).rstrip(" ")
+
+
+Decoder = Callable[[Line, bytes, int], None]
+"""Adds to the line what it reads in the captured bytes of a header and all behind it; the int is their real length."""
 
 
 def header(kind: Any, data: bytes) -> Any:

@@ -1,4 +1,6 @@
-"""Events as JSON for programs: an object a line, in ASCII, with its keys in a fixed order (docs/json.md)."""
+"""Events as JSON for programs: an object a line, in ASCII, with its keys in a fixed order (docs/json.md and
+docs/events.schema.json).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 
 from xcapscript.errors import CompilerBug
 from xcapscript.event import Event
-from xcapscript.layout import PACKET, Value
+from xcapscript.layout import PACKET, PacketFlag, Value
 from xcapscript.sinks.aggregate import map_name
 from xcapscript.sinks.base import HookCounts
 from xcapscript.sinks.lines import Lines
@@ -91,6 +93,7 @@ class JsonSink:
             "summary": summarise(data, found["link"], found["wire_len"]),
             **({"stack": self._stack(event)} if spec.kind is EventKind.STACK else {}),
             **({"bytes": data.hex()} if spec.kind is EventKind.HEX else {}),
+            **({"synthetic": True} if found["flags"] & PacketFlag.SYNTHETIC else {}),
         }
 
     def _stack(self, event: Event) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, TextIO
 
 from xcapscript.sinks.base import SinkError
@@ -22,13 +23,16 @@ class Lines(Protocol):
 
 
 class StreamLines:
-    """Lines to a stream, which stays open; `name` is what a message calls it."""
+    """Lines to a stream, which stays open; `name` is what a message calls it. `before` is told what comes next."""
 
-    def __init__(self, stream: TextIO, name: str) -> None:
+    def __init__(self, stream: TextIO, name: str, before: Callable[[str], None] | None = None) -> None:
         self._stream = stream
         self._name = name
+        self._before = before
 
     def write(self, text: str) -> None:
+        if self._before is not None:
+            self._before(text)
         try:
             self._stream.write(text)
         except OSError as error:
@@ -69,5 +73,5 @@ class FileLines:
         self._output.close()
 
 
-def _whole_lines(data: bytes, limit: int) -> int:
-    return data.rfind(b"\n", 0, limit) + 1
+def _whole_lines(data: bytes | memoryview, limit: int) -> int:
+    return bytes(data).rfind(b"\n", 0, limit) + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from xcapscript.errors import CompilerBug
@@ -11,6 +11,7 @@ from xcapscript.event import Event
 from xcapscript.layout import Value
 from xcapscript.sinks.aggregate import MapText
 from xcapscript.sinks.base import HookCounts
+from xcapscript.sinks.flood import Flood
 from xcapscript.sinks.hexdump import hex_lines
 from xcapscript.sinks.lines import Lines
 from xcapscript.sinks.packet import PacketMeta
@@ -32,29 +33,66 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 class Printer:
-    """An EventSink for people; maps are `width` characters wide."""
+    """An EventSink for people.
 
-    def __init__(self, lines: Lines, values: ValueText, *, width: int, colour: bool = False) -> None:
+    Maps and bytes are at most `width` characters wide; packet lines are as long as they are, as tcpdump's. With
+    `flood` not every event is shown, but the others are counted.
+    """
+
+    def __init__(
+        self, lines: Lines, values: ValueText, *, width: int, colour: bool = False, flood: Flood | None = None
+    ) -> None:
         self._lines = lines
         self._values = values
         self._formatter = Formatter(values)
         self._maps = MapText(values, width)
+        self._width = width
         self._colour = colour
+        self._flood = flood
+        self._torn = False
         self._second = -1
         self._clock = ""
         self._reasons = ReasonNames()
 
     def write(self, event: Event) -> None:
-        self._lines.write(self._text(event))
+        if self._flood is None:
+            self._lines.write(self._text(event))
+            return
+        self._release(self._flood)
+        if self._flood.shows(event, continued=self._torn):
+            self._release(self._flood, now=True)
+            self._put(self._flood, self._text(event))
 
     def print_map(self, spec: MapSpec, content: Mapping[bytes, Value], _time: int, top: int | None) -> None:
+        if self._flood is not None:
+            self._release(self._flood, now=True)
         self._lines.write("".join(f"{line}\n" for line in self._maps.lines(spec, content, top)))
 
     def flush(self) -> None:
+        if self._flood is not None:
+            self._release(self._flood)
         self._lines.flush()
 
     def close(self, _time: int, _counts: Mapping[str, HookCounts], _missed: Mapping[str, int]) -> None:
-        self._lines.close()
+        try:
+            if self._flood is not None:
+                self._release(self._flood, now=True)
+        finally:
+            self._lines.close()
+
+    def _release(self, flood: Flood, *, now: bool = False) -> None:
+        """Show what was held back, and how many more there were."""
+        unseen, shown = flood.release(now=now)
+        if unseen:
+            line = self._paint(_DIM, f"... {unseen:,} more")
+            self._put(flood, f"\n{line}\n" if self._torn else f"{line}\n")
+        for event in shown:
+            self._put(flood, self._text(event))
+
+    def _put(self, flood: Flood, text: str) -> None:
+        flood.spend(max(1, text.count("\n")))
+        self._torn = not text.endswith("\n")
+        self._lines.write(text)
 
     def _text(self, event: Event) -> str:
         match event.spec.kind:
@@ -63,7 +101,7 @@ class Printer:
             case EventKind.STACK:
                 return f"{self._line(event)}\n{self._stacks(event)}"
             case EventKind.HEX:
-                return "".join(f"{line}\n" for line in (self._line(event), *hex_lines(event.packet or b"")))
+                return "".join(f"{line}\n" for line in (self._line(event), *self._bytes(event)))
             case EventKind.PRINT:
                 return self._print(event)
             case EventKind.PRINTF:
@@ -83,10 +121,13 @@ class Printer:
         if second != self._second:
             self._second = second
             self._clock = clock.strftime("%H:%M:%S", clock.localtime(second))
-        return f"{self._clock}.{rest // 1000:06}"
+        return f"{self._clock}.{rest:09}"
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self._colour else text
+
+    def _bytes(self, event: Event) -> Iterator[str]:
+        return hex_lines(event.packet or b"", self._width)
 
     def _stacks(self, event: Event) -> str:
         return "".join(

@@ -1,17 +1,17 @@
 """A packet as one line, worded as tcpdump does: the link layer, IP, and what carries packets within packets.
-What IP carries is decoded in `transport` and `icmp`; payloads are not decoded.
+What IP carries is decoded in `transport` and `icmp`; of payloads, DNS, DHCP and NTP.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 
 import dpkt
 
-from xcapscript.sinks.decoding import Line, TooShort, header, ip4, ip6, mac, take, unpack
+from xcapscript.sinks.decoding import Decoder, Line, TooShort, header, ip4, ip6, mac, take, unpack
+from xcapscript.sinks.dns import DNS_SIZE, dns, mdns
 from xcapscript.sinks.icmp import icmp, icmp6, igmp
-from xcapscript.sinks.transport import ported, tcp, udp
+from xcapscript.sinks.transport import at_least, dhcp, ntp, ported, tcp, udp
 from xcapscript.unit import LinkType
 
 _ETHERNET_SIZE, _IP4_SIZE, _IP6_SIZE = 14, 20, 40
@@ -22,12 +22,21 @@ _HOP_BY_HOP, _ICMP, _IGMP, _IPIP, _TCP, _UDP, _IPV6, _ROUTING, _FRAGMENT = 0, 1,
 _GRE, _ESP, _AH, _ICMP6, _NO_NEXT, _DESTINATION = 47, 50, 51, 58, 59, 60
 _PORTED = {33: "DCCP", 132: "SCTP", 136: "UDP-Lite"}
 _NAMED = {46: "RSVP", 88: "EIGRP", 89: "OSPF", 103: "PIM", 108: "IPComp", 112: "VRRP", 115: "L2TP"}
+_OF_VERSION = {_ICMP: ("ICMP", 4), _IGMP: ("IGMP", 4), _ICMP6: ("ICMPv6", 6)}
 _PRINTS_PORTS = frozenset((_TCP, _UDP, *_PORTED))
 
 _U8, _U16, _U32 = struct.Struct("!B"), struct.Struct("!H"), struct.Struct("!I")
 _TWO_U8, _TWO_U16, _TWO_U32 = struct.Struct("!BB"), struct.Struct("!HH"), struct.Struct("!II")
+_GENEVE, _PPPOE = struct.Struct("!BBHI"), struct.Struct("!BBHH")
+_MOST_LABELS = 16
 _GRE_CHECKSUM, _GRE_ROUTING, _GRE_KEY, _GRE_SEQUENCE, _GRE_ACK = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080
 _TRANSPARENT_ETHERNET = 0x6558
+_TUNNEL_SIZE, _VNI_KNOWN, _GENEVE_OPTIONS = 8, 0x08, 0x3F
+_BOTTOM = 0x100
+_NAMED_TYPES = {0x888E: "EAPOL", 0x88CC: "LLDP", 0x88E5: "MACsec", 0x88F7: "PTP"}
+_PPP = {0x21: 0x0800, 0x57: 0x86DD}
+_PPP_NAMES = {0x8021: "IPCP", 0x8057: "IP6CP", 0xC021: "LCP", 0xC023: "PAP", 0xC223: "CHAP"}
+_PPPOE_CODES = {0x07: "PADO", 0x09: "PADI", 0x19: "PADR", 0x65: "PADS", 0xA7: "PADT"}
 
 _ARP_HARDWARE = {1: "Ethernet", 24: "IEEE 1394", 32: "InfiniBand"}
 _ARP_OPERATIONS = {
@@ -39,9 +48,6 @@ _ARP_OPERATIONS = {
     9: "Inverse Reply {sha} at {spa}",
     10: "NACK Reply for {spa}",
 }
-
-_Decoder = Callable[[Line, bytes, int], None]
-"""Adds to the line what it reads in the captured bytes of a header and all behind it; the int is their real length."""
 
 
 def summarise(data: bytes, link: int, wire_len: int) -> str:
@@ -79,7 +85,11 @@ def _ethernet(line: Line, data: bytes, length: int) -> None:
     if decode is not None:
         decode(line, data[at:], length - at)
     elif kind <= _LONGEST_8023:
-        line.add(f"802.3, length {length}")
+        # of LLC, what bridges say to each other
+        is_stp = data[at : at + 2] == b"\x42\x42"
+        line.add(f"STP, length {kind - 3}" if is_stp else f"802.3, length {length}")
+    elif kind in _NAMED_TYPES:
+        line.add(f"{_NAMED_TYPES[kind]}, length {length - at}")
     else:
         line.add(f"ethertype 0x{kind:04x}, length {length}")
 
@@ -134,7 +144,7 @@ def _ip4(line: Line, data: bytes, length: int) -> None:
     if number not in _PRINTS_PORTS:
         line.add_addresses()
     take(data, 0, size)
-    _carried(line, number, data[size:total], total - size, fragmented=packet.mf)
+    _carried(line, number, data[size:total], total - size, version=4, fragmented=packet.mf)
 
 
 def _ip6(line: Line, data: bytes, length: int) -> None:
@@ -162,7 +172,7 @@ def _ip6(line: Line, data: bytes, length: int) -> None:
         else:
             line.add(_extension(number, take(data, at, step)))
         number, at = following, at + step
-    _carried(line, number, data[at:end], end - at, fragmented=fragmented)
+    _carried(line, number, data[at:end], end - at, version=6, fragmented=fragmented)
 
 
 def _enter(line: Line, protocol: str, data: bytes, length: int, version: int) -> bool:
@@ -189,10 +199,12 @@ def _extension(number: int, data: bytes) -> str:
     return "HBH " if number == _HOP_BY_HOP else "DSTOPT "
 
 
-def _carried(line: Line, number: int, data: bytes, length: int, *, fragmented: bool) -> None:
-    """What IP carries as protocol `number`."""
-    if number == _AH:
+def _carried(line: Line, number: int, data: bytes, length: int, *, version: int, fragmented: bool) -> None:
+    """What IP of this version carries as protocol `number`."""
+    while number == _AH:
         line.protocol = "ah"
+        if not line.descend():
+            return
         following, units = unpack(_TWO_U8, data)
         spi, sequence = unpack(_TWO_U32, data, 4)
         size = (units + 2) * 4
@@ -202,11 +214,15 @@ def _carried(line: Line, number: int, data: bytes, length: int, *, fragmented: b
     if number == _TCP:
         tcp(line, data, length)
     elif number == _UDP:
-        udp(line, data, length, fragmented=fragmented)
+        udp(line, data, length, _BY_PORT, fragmented=fragmented)
     elif number in _PORTED:
         ported(line, data, length, _PORTED[number])
     elif number in _BY_PROTOCOL:
-        _BY_PROTOCOL[number](line, data, length)
+        name, wanted = _OF_VERSION.get(number, ("", version))
+        if version != wanted:
+            line.add(f"[{name} requires IPv{wanted}] (invalid)")
+        else:
+            _BY_PROTOCOL[number](line, data, length)
     elif number in _NAMED:
         line.add(f"{_NAMED[number]}, length {length}")
     else:
@@ -250,18 +266,98 @@ def _gre(line: Line, data: bytes, length: int) -> None:
         decode(line, data[at:], length - at)
 
 
+def _vxlan(line: Line, data: bytes, length: int) -> None:
+    """RFC 7348, section 5."""
+    line.protocol = "vxlan"
+    flags, network = unpack(_TWO_U32, data)
+    known = "I" if flags >> 24 & _VNI_KNOWN else "."
+    line.add(f"VXLAN, flags [{known}] (0x{flags >> 24:02x}), vni {network >> 8}: ")
+    _ethernet(line, data[_TUNNEL_SIZE:], length - _TUNNEL_SIZE)
+
+
+def _geneve(line: Line, data: bytes, length: int) -> None:
+    """RFC 8926, 3.4."""
+    line.protocol = "geneve"
+    first, flags, kind, network = unpack(_GENEVE, data)
+    words = "".join(letter for bit, letter in ((0x80, "O"), (0x40, "C")) if flags & bit) or "none"
+    line.add(f"Geneve, Flags [{words}], vni 0x{network >> 8:x}")
+    options = (first & _GENEVE_OPTIONS) * 4
+    if options:
+        line.add(f", options [{options} bytes]")
+    at = _TUNNEL_SIZE + options
+    if at > length:
+        line.add(" (invalid)")
+        return
+    take(data, 0, at)
+    line.add(": ")
+    decode = _BY_ETHERTYPE.get(kind)
+    if decode is None:
+        line.add(f"geneve-proto-0x{kind:x}")
+    else:
+        decode(line, data[at:], length - at)
+
+
+def _mpls(line: Line, data: bytes, length: int) -> None:
+    """RFC 3032, section 2.1; what lies behind the last label is known by its first bits."""
+    line.protocol = "mpls"
+    if not line.descend():
+        return
+    at, bottom = 0, False
+    line.add("MPLS ")
+    while not bottom:
+        (entry,) = unpack(_U32, data, at)
+        bottom = bool(entry & _BOTTOM)
+        stop = ", [S]" if bottom else ""
+        line.add(f"(label {entry >> 12}, tc {entry >> 9 & 7}{stop}, ttl {entry & 0xFF}) ")
+        at += 4
+        if at > _MOST_LABELS * 4:
+            return
+    (first,) = unpack(_U8, data, at)
+    if first >> 4 in (4, 6):
+        _ip(line, data[at:], length - at)
+
+
+def _pppoe(line: Line, data: bytes, length: int) -> None:
+    """RFC 2516, section 4."""
+    line.protocol = "pppoe"
+    _, code, session, _ = unpack(_PPPOE, data)
+    if code:
+        name = _PPPOE_CODES.get(code, f"PAD-{code:x}")
+        line.add(f"PPPoE {name}{f' [ses 0x{session:x}]' if session else ''}")
+        return
+    (protocol,) = unpack(_U16, data, 6)
+    line.add(f"PPPoE [ses 0x{session:x}] ")
+    if protocol in _PPP:
+        _BY_ETHERTYPE[_PPP[protocol]](line, data[8:], length - 8)
+    else:
+        line.add(f"{_PPP_NAMES.get(protocol, f'ppp-proto-0x{protocol:x}')}, length {length - 6}")
+
+
 _GRE_FIELDS = (
     ((_GRE_KEY, ", key=0x{0:x}"), (_GRE_SEQUENCE, ", seq {0}")),
     ((_GRE_KEY, ", call {1}"), (_GRE_SEQUENCE, ", seq {0}"), (_GRE_ACK, ", ack {0}")),
 )
-_BY_ETHERTYPE: dict[int, _Decoder] = {
+_BY_ETHERTYPE: dict[int, Decoder] = {
     0x0800: _ip4,
     0x0806: _arp,
     _TRANSPARENT_ETHERNET: _ethernet,
     0x8035: _arp,
     0x86DD: _ip6,
+    0x8847: _mpls,
+    0x8848: _mpls,
+    0x8863: _pppoe,
+    0x8864: _pppoe,
 }
-_BY_PROTOCOL: dict[int, _Decoder] = {
+_BY_PORT: dict[int, Decoder] = {
+    53: at_least(DNS_SIZE, dns),
+    67: dhcp,
+    68: dhcp,
+    123: ntp,
+    4789: at_least(_TUNNEL_SIZE, _vxlan),
+    5353: at_least(DNS_SIZE, mdns),
+    6081: at_least(_TUNNEL_SIZE, _geneve),
+}
+_BY_PROTOCOL: dict[int, Decoder] = {
     _ICMP: icmp,
     _IGMP: igmp,
     _IPIP: _ip4,

@@ -1,24 +1,35 @@
-"""Lines of what has ports: TCP with its options, UDP, and the names of others. The wording is tcpdump's."""
+"""Lines of what has ports: TCP with its options, UDP, and the names of others; and of what UDP carries that has no
+file of its own. The wording is tcpdump's.
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 import dpkt
 
-from xcapscript.sinks.decoding import Line, TooShort, header, take, unpack
+from xcapscript.sinks.decoding import Decoder, Line, TooShort, header, mac, take, unpack
+from xcapscript.sinks.dns import dns_over_tcp
 
 _PORTS = struct.Struct("!HH")
 _U8, _U16, _TWO_U32 = struct.Struct("!B"), struct.Struct("!H"), struct.Struct("!II")
 _TCP_SIZE, _UDP_SIZE = 20, 8
 _FLAGS = tuple((1 << bit, letter) for bit, letter in enumerate("FSRP.UEW"))
 _FIN_SYN_RST, _ACK, _URG = 0x07, 0x10, 0x20
+_DOMAIN = 53
 
 _EOL, _NOP, _FAST_OPEN = 0, 1, 34
 _OPTION_NAMES = {
     0: "eol", 1: "nop", 2: "mss", 3: "wscale", 4: "sackOK", 5: "sack", 8: "TS", 19: "md5", 28: "uto", 29: "tcp-ao",
     30: "mptcp", 34: "tfo", 254: "exp",
 }  # fmt: skip
+_REQUEST = 1
+_DHCP_OPERATIONS = {_REQUEST: "Request", 2: "Reply"}
+_NTP_MODES = (
+    "unspecified", "symmetric active", "symmetric passive", "Client", "Server", "Broadcast", "Control Message",
+    "Reserved",
+)  # fmt: skip
 
 
 def _ports(line: Line, data: bytes, protocol: str) -> None:
@@ -35,12 +46,14 @@ def ported(line: Line, data: bytes, length: int, name: str) -> None:
     line.add(f"{name}, length {length}")
 
 
-def udp(line: Line, data: bytes, length: int, *, fragmented: bool) -> None:
+def udp(line: Line, data: bytes, length: int, carried: Mapping[int, Decoder], *, fragmented: bool) -> None:
+    """`carried` has by port what is known of payloads."""
     _ports(line, data, "udp")
     if length < _UDP_SIZE:
         line.add(f"truncated-udp {length}")
         return
-    size = header(dpkt.udp.UDP, data).ulen
+    datagram = header(dpkt.udp.UDP, data)
+    size = datagram.ulen
     if size == 0 and length > 0xFFFF:  # RFC 2675
         size = length
     if size < _UDP_SIZE:
@@ -48,7 +61,34 @@ def udp(line: Line, data: bytes, length: int, *, fragmented: bool) -> None:
     elif size > length and not fragmented:
         line.add(f"UDP, bad length {size - _UDP_SIZE} > {length - _UDP_SIZE}")
     else:
-        line.add(f"UDP, length {size - _UDP_SIZE}")
+        decode = carried.get(datagram.dport) or carried.get(datagram.sport) or _datagram
+        decode(line, data[_UDP_SIZE:size], size - _UDP_SIZE)
+
+
+def _datagram(line: Line, _data: bytes, length: int) -> None:
+    line.add(f"UDP, length {length}")
+
+
+def at_least(size: int, decode: Decoder) -> Decoder:
+    """`decode`, where there are `size` bytes: a datagram that has fewer is something else."""
+    return lambda line, data, length: (decode if length >= size else _datagram)(line, data, length)
+
+
+def dhcp(line: Line, data: bytes, length: int) -> None:
+    """RFC 2131, section 2."""
+    line.protocol = "bootp"
+    operation, hardware, size = take(data, 0, 3)
+    line.add(f"BOOTP/DHCP, {_DHCP_OPERATIONS.get(operation, f'unknown (0x{operation:02x})')}")
+    if operation == _REQUEST and (hardware, size) == (1, 6):
+        line.add(f" from {mac(take(data, 28, 6))}")
+    line.add(f", length {length}")
+
+
+def ntp(line: Line, data: bytes, length: int) -> None:
+    """RFC 5905, 7.3."""
+    line.protocol = "ntp"
+    (first,) = unpack(_U8, data)
+    line.add(f"NTPv{first >> 3 & 7}, {_NTP_MODES[first & 7]}, length {length}")
 
 
 def tcp(line: Line, data: bytes, length: int) -> None:
@@ -79,6 +119,8 @@ def tcp(line: Line, data: bytes, length: int) -> None:
             return
         line.add("]")
     line.add(f", length {payload}")
+    if _DOMAIN in (segment.sport, segment.dport):
+        dns_over_tcp(line, data[size:], payload)
 
 
 def _options(line: Line, data: bytes, room: int) -> bool:

@@ -77,6 +77,59 @@ def test_nothing_is_read_before_it_is_needed(tmp_path: Path) -> None:
     assert symbols.resolve(0xFFFFFFFF81000100) == "ip_rcv+0x0"
 
 
+LATER = """\
+ffffffffc0301800 t bpf_prog_0011223344556677_later\t[bpf]
+ffffffffc0309000 t bpf_prog_8899aabbccddeeff_latest\t[bpf]
+"""
+
+
+def test_what_came_later_is_found_in_a_fresh_reading(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    path.write_text(KALLSYMS)
+    now = [100.0]
+    symbols = Symbols(path, lambda: now[0])
+    assert symbols.resolve(0xFFFFFFFFC0301004) == "bpf_prog_6deef7357e7b4530_hook+0x4 [bpf]"
+    path.write_text(KALLSYMS + LATER)
+    near = "bpf_prog_6deef7357e7b4530_hook+0x808 [bpf]"
+    assert symbols.resolve(0xFFFFFFFFC0301808) == near
+    far = "bpf_prog_6deef7357e7b4530_hook+0x8008 [bpf]"
+    assert symbols.resolve(0xFFFFFFFFC0309008) == far
+    now[0] += 0.9
+    assert symbols.resolve(0xFFFFFFFFC0309008) == far
+    now[0] += 0.2
+    assert symbols.resolve(0xFFFFFFFFC0309008) == "bpf_prog_8899aabbccddeeff_latest+0x8 [bpf]"
+    assert symbols.resolve(0xFFFFFFFFC0301808) == "bpf_prog_0011223344556677_later+0x8 [bpf]"
+    assert symbols.resolve(0xFFFFFFFFC0301900) == "bpf_prog_0011223344556677_later+0x100 [bpf]"
+
+
+def test_what_is_unknown_costs_no_more_than_one_reading(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    path.write_text(KALLSYMS)
+    now = [100.0]
+    symbols = Symbols(path, lambda: now[0])
+    assert symbols.resolve(0xFFFFFFFF81000100) == "ip_rcv+0x0"
+    for address in (0x1000, 0x1001):
+        now[0] += 5
+        assert symbols.resolve(address) == hex(address)
+    path.write_text(f"0000000000000fff t late\n{KALLSYMS}")
+    now[0] += 5
+    # it was looked for in vain in a reading of its own
+    assert symbols.resolve(0x1000) == "0x1000"
+    assert symbols.resolve(0x1002) == "late+0x3"
+
+
+def test_names_are_kept_when_the_file_goes(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    path.write_text(KALLSYMS)
+    now = [100.0]
+    symbols = Symbols(path, lambda: now[0])
+    assert symbols.resolve(0xFFFFFFFF81000100) == "ip_rcv+0x0"
+    path.unlink()
+    now[0] += 5
+    assert symbols.resolve(0x1000) == "0x1000"
+    assert symbols.resolve(0xFFFFFFFF81000100) == "ip_rcv+0x0"
+
+
 PROGRAM = "bpf_prog_6deef7357e7b4530_hook+0x4b [bpf]"
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.event_schema import SCHEMA, check
 from xcapscript.errors import CompilerBug
 from xcapscript.event import Event
-from xcapscript.layout import EVENT, PACKET, Value, lay_out
+from xcapscript.layout import EVENT, PACKET, PacketFlag, Value, lay_out
 from xcapscript.sinks.base import HookCounts
 from xcapscript.sinks.jsonl import JsonSink
 from xcapscript.sinks.lines import StreamLines
@@ -110,84 +111,8 @@ def stack(*addresses: int) -> bytes:
     return b"".join(address.to_bytes(8, "little") for address in addresses)
 
 
-# The schema: for each object its keys in order, and what each may hold.
-
-
-def natural(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 64
-
-
-def integer(value: Any) -> bool:
-    return type(value) is int and -(1 << 63) <= value < 1 << 64
-
-
-def string(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def strings(value: Any) -> bool:
-    return isinstance(value, list) and all(map(string, value))
-
-
-def shown(value: Any) -> bool:
-    return integer(value) or string(value) or strings(value)
-
-
-def bound(value: Any) -> bool:
-    return value is None or integer(value)
-
-
-def listed(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(check, value))
-
-
-def record(**members: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: list(value) == list(members) and all(check(value[key]) for key, check in members.items())
-
-
-def moment(value: Any) -> bool:
-    return re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", value) is not None
-
-
-HEAD = {"type": string, "time": moment, "ns": natural}
-PACKET_KEYS = {
-    "hook": string, "ifname": string, "ifindex": natural, "netns": natural, "pid": natural, "tid": natural,
-    "comm": string, "cpu": natural, "reason": string, "len": natural, "caplen": natural, "summary": string,
-    "stack": strings, "bytes": lambda value: re.fullmatch("([0-9a-f]{2})*", value) is not None,
-}  # fmt: skip
-OPTIONAL = {"reason", "stack", "bytes"}
-HISTOGRAM = record(buckets=listed(record(low=bound, high=bound, count=natural)))
-VALUES: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("count", "sum", "min", "max", "avg"), integer),
-    "stats": record(count=natural, average=integer, total=integer),
-    "hist": HISTOGRAM,
-    "lhist": HISTOGRAM,
-    "value": shown,
-}
-
-
-def schema(entry: Mapping[str, Any]) -> dict[str, Callable[[Any], bool]]:
-    match entry["type"]:
-        case "packet":
-            return {key: check for key, check in PACKET_KEYS.items() if key in entry or key not in OPTIONAL}
-        case "print":
-            return {"hook": string, "cpu": natural, "values": listed(shown)}
-        case "printf":
-            return {"hook": string, "cpu": natural, "text": string}
-        case "map":
-            rows = listed(record(key=listed(shown), value=VALUES[entry["aggregation"]]))
-            return {"name": lambda name: name.startswith("@"), "aggregation": string, "rows": rows}
-        case "end":
-            hooks = listed(record(hook=string, hits=natural, lost=natural))
-            return {"hooks": hooks, "full": listed(record(name=string, missed=natural))}
-        case other:
-            raise AssertionError(other)
-
-
-def conforms(entry: Mapping[str, Any]) -> None:
-    members = {**HEAD, **schema(entry)}
-    assert list(entry) == list(members)
-    assert [key for key, check in members.items() if not check(entry[key])] == []
+def conforms(entry: dict[str, Any]) -> None:
+    check(entry)
     second = datetime.strptime(entry["time"][:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
     assert int(second.timestamp()) * 10**9 + int(entry["time"][20:29]) == entry["ns"]
 
@@ -206,9 +131,12 @@ def test_documented_lines_are_as_documented(line: str) -> None:
 
 def test_every_type_and_aggregation_has_an_example() -> None:
     entries = [json.loads(line) for line in examples()]
-    assert {entry["type"] for entry in entries} == {"packet", "print", "printf", "map", "end"}
+    kinds = {reference["$ref"].removeprefix("#/$defs/") for reference in SCHEMA["oneOf"]}
+    assert {entry["type"] for entry in entries} == kinds
     assert {entry.get("aggregation", "count") for entry in entries} == {str(kind) for kind in Aggregation}
-    assert {key for entry in entries if entry["type"] == "packet" for key in entry} == {*HEAD, *PACKET_KEYS}
+    assert {key for entry in entries if entry["type"] == "packet" for key in entry} == {
+        *SCHEMA["$defs"]["packet"]["properties"]
+    }
 
 
 LO = b"lo"
@@ -271,6 +199,40 @@ def test_what_a_packet_may_lack(make_spec: SpecMaker, make_record: RecordMaker) 
     entry = found(packet(make_spec(EventKind.LINE), data))
     assert (entry["ifname"], entry["comm"], entry["reason"]) == ("", "\\xffa\x1b", "99")
     assert "reason" not in found(packet(make_spec(EventKind.LINE, has_reason=False), data))
+
+
+def test_a_packet_made_up_from_a_socket(make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    made_up = make_record(PING, flags=PacketFlag.SYNTHETIC | PacketFlag.PARTIAL)
+    assert found(packet(make_spec(EventKind.LINE), made_up))["synthetic"] is True
+    assert "synthetic" not in found(packet(make_spec(EventKind.LINE), make_record(PING, flags=PacketFlag.PARTIAL)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "packets"},
+        {"ns": -1},
+        {"time": "2026-11-22 19:09:54"},
+        {"hook": None},
+        {"cpu": "1"},
+        {"bytes": "abc"},
+        {"more": 1},
+    ],
+)
+def test_the_schema_tells_what_is_wrong(make_spec: SpecMaker, make_record: RecordMaker, wrong: dict[str, Any]) -> None:
+    entry = found(packet(make_spec(EventKind.LINE), make_record(PING)))
+    with pytest.raises((AssertionError, KeyError)):
+        check({**entry, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "value"),
+    [("count", "1"), ("stats", 1), ("hist", {"buckets": []}), ("value", 1.5), ("mode", 1), ("lhist", 3)],
+)
+def test_the_schema_knows_what_each_aggregation_gives(aggregation: str, value: object) -> None:
+    entry = found(map_of(Aggregation.COUNT, U32, content={(1,): 5}))
+    with pytest.raises(AssertionError):
+        check({**entry, "aggregation": aggregation, "rows": [{"key": [], "value": value}]})
 
 
 def test_stacks_and_bytes(make_spec: SpecMaker, make_record: RecordMaker) -> None:

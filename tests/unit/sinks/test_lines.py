@@ -31,6 +31,19 @@ def largest_file() -> Iterator[int]:
     signal.signal(signal.SIGXFSZ, handler)
 
 
+def test_whoever_shares_the_stream_is_told_what_comes() -> None:
+    stream, told = io.StringIO(), []
+
+    def before(text: str) -> None:
+        told.append((stream.getvalue(), text))
+
+    lines = StreamLines(stream, "standard output", before)
+    for text in ("a\n", "b"):
+        lines.write(text)
+    lines.close()
+    assert told == [("", "a\n"), ("a\n", "b")]
+
+
 def test_a_stream_that_fails() -> None:
     lines = StreamLines(FullStream(), "standard output")
     with pytest.raises(SinkError) as caught:

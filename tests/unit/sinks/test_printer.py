@@ -57,16 +57,16 @@ def values_event(make_spec: SpecMaker, kind: EventKind, *fields: tuple[Type, Val
 
 def test_a_packet_line(make_spec: SpecMaker, make_record: RecordMaker) -> None:
     event = packet_event(make_spec(EventKind.LINE), make_record(PING, link=101))
-    assert printed(event) == f"03:43:20.123456 {LINE}"
+    assert printed(event) == f"03:43:20.123456789 {LINE}"
 
 
 def test_times_of_one_second_and_the_next(make_spec: SpecMaker, make_record: RecordMaker) -> None:
     spec, record = make_spec(EventKind.LINE), make_record(PING, link=101)
     lines = printed(*(packet_event(spec, record, when=TIME + delay) for delay in (0, 999, 900_000_000)))
     assert [line.split(" ")[0] for line in lines.splitlines()] == [
-        "03:43:20.123456",
-        "03:43:20.123457",
-        "03:43:21.023456",
+        "03:43:20.123456789",
+        "03:43:20.123457788",
+        "03:43:21.023456789",
     ]
 
 
@@ -102,7 +102,7 @@ def test_colours_are_for_terminals(terminal: bool, environ: dict[str, str], want
 def test_a_stack_stands_under_its_line(make_spec: SpecMaker, make_record: RecordMaker) -> None:
     layout = lay_out("stack", [*((f.name, f.type) for f in PACKET.fields), ("stack", StackType(2))])
     event = packet_event(make_spec(EventKind.STACK, layout), make_record(PING, link=101), extra=((1, 2, 3),))
-    assert printed(event) == f"03:43:20.123456 {LINE}    frame_1+0x1\n    frame_2+0x1\n"
+    assert printed(event) == f"03:43:20.123456789 {LINE}    frame_1+0x1\n    frame_2+0x1\n"
 
 
 def test_values_are_separated_by_spaces(make_spec: SpecMaker) -> None:

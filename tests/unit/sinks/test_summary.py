@@ -1,5 +1,5 @@
-"""Packet lines, of `summary`, `transport` and `icmp`. The oracle is tcpdump, run with -S as it knows no connections
-from a single packet; where our line is another one, it stands in OURS with the reason."""
+"""Packet lines, of `summary`, `transport`, `icmp` and `dns`. The oracle is tcpdump, run with -S as it knows no
+connections from a single packet; where our line is another one, it stands in OURS with the reason."""
 
 import random
 import re
@@ -34,13 +34,54 @@ def ipv6(protocol: int, payload: bytes) -> bytes:
     return struct.pack("!IHBB", 6 << 28, len(payload), protocol, 64) + IP6_A + IP6_B + payload
 
 
-def tcp(flags: int, options: bytes = b"", data: bytes = b"", *, seq: int = 1, offset: int | None = None) -> bytes:
+def tcp(
+    flags: int,
+    options: bytes = b"",
+    data: bytes = b"",
+    *,
+    seq: int = 1,
+    offset: int | None = None,
+    port: int = 8081,
+) -> bytes:
     offset = 5 + len(options) // 4 if offset is None else offset
-    return struct.pack("!HHIIBBHHH", 40000, 8081, seq, 77, offset << 4, flags, 64240, 0, 5) + options + data
+    return struct.pack("!HHIIBBHHH", 40000, port, seq, 77, offset << 4, flags, 64240, 0, 5) + options + data
 
 
 def udp(size: int, length: int | None = None) -> bytes:
     return struct.pack("!HHHH", 40000, 9999, 8 + size if length is None else length, 0) + bytes(size)
+
+
+def datagram(port: int, payload: bytes, source: int = 40000) -> bytes:
+    return eth(ipv4(17, struct.pack("!HHHH", source, port, 8 + len(payload), 0) + payload))
+
+
+def message(flags: int, *counts: int, body: bytes = b"") -> bytes:
+    """Of DNS: how many questions, answers, authorities and others there are, and all of them."""
+    return struct.pack("!6H", 1234, flags, *counts) + body
+
+
+def question(name: str, kind: int = 1, group: int = 1) -> bytes:
+    labels = b"".join(bytes([len(label)]) + label for label in name.encode().split(b".") if label)
+    return labels + struct.pack("!xHH", kind, group)
+
+
+def answer(kind: int, content: bytes, group: int = 1, name: bytes = b"\xc0\x0c") -> bytes:
+    return name + struct.pack("!HHIH", kind, group, 60, len(content)) + content
+
+
+def response(*answers: bytes, flags: int = 0x8180) -> bytes:
+    """From a server, with a question before the answers."""
+    body = question("example.com") + b"".join(answers)
+    return datagram(40000, message(flags, 1, len(answers), 0, 0, body=body), 53)
+
+
+def dhcp(operation: int) -> bytes:
+    return datagram(67, bytes([operation, 1, 6, 0]) + bytes(24) + MAC_A + bytes(266), 68)
+
+
+EXAMPLE = question("example.com")
+ADDRESS = answer(1, IP_A)
+NAME = b"\xc0\x0c"
 
 
 def arp(operation: int, target: bytes = bytes(6)) -> bytes:
@@ -116,6 +157,41 @@ LIKE_TCPDUMP = [
     eth(ipv4(253, bytes(20))),
     eth(b"\x60" + bytes(45)),
     eth(b"\x35" + bytes(45)),
+    *(eth(ipv6(protocol, bytes(20)), 0x86DD) for protocol in (1, 2)),
+    eth(ipv4(58, bytes(20))),
+    *(datagram(53, message(0x0100 | operation << 11, 1, 0, 0, 0, body=EXAMPLE)) for operation in (0, 2, 3, 4, 5, 6)),
+    *(datagram(53, message(flags, 1, 0, 0, 0, body=EXAMPLE)) for flags in (0, 0x0110, 0x0010, 0x0700, 0x0080)),
+    *(datagram(53, message(0x0100, 1, 0, 0, 0, body=question("a.b", kind))) for kind in (1, 2, 12, 28, 33, 255, 999)),
+    *(datagram(53, message(0x0100, 1, 0, 0, 0, body=question("a.b", 1, group))) for group in (0, 3, 255, 999, 0x8001)),
+    datagram(53, message(0x0100, 1, 0, 0, 0, body=question("", 2))),
+    datagram(53, message(0x0120, 1, 0, 0, 1, body=EXAMPLE + answer(41, b"", 1232, b"\0"))),
+    datagram(53, message(0x2800, 1, 1, 1, 1, body=EXAMPLE)),
+    datagram(53, message(0x0100, 0, 0, 0, 0)),
+    datagram(53, message(0x0100, 2, 0, 0, 0, body=EXAMPLE)),
+    datagram(53, message(0x0100, 1, 0, 0, 0, body=EXAMPLE[:-3])),
+    *(response(flags=0x8180 | code) for code in range(11)),
+    *(response(flags=flags) for flags in (0x8000, 0x8400, 0x8280, 0x80A0, 0x8780)),
+    response(answer(5, b"\x03www" + NAME), ADDRESS),
+    response(answer(28, IP6_B), answer(2, b"\x02ns\0"), answer(12, NAME)),
+    response(answer(15, b"\0\x0a\x04mail" + NAME), answer(6, NAME + NAME + bytes(20))),
+    response(answer(16, b"\x05hello\x03a b"), answer(33, struct.pack("!HHH", 1, 2, 5060) + b"\x03sip" + NAME)),
+    response(answer(41, b"", 1232, b"\0"), answer(999, b"xyz"), answer(1, IP_A, 3)),
+    response(answer(1, IP_A)[:-2]),
+    datagram(40000, message(0x8180, 1, 3, 0, 0, body=EXAMPLE + ADDRESS), 53),
+    datagram(40000, message(0x8180, 0, 1, 0, 0, body=answer(2, b"\x02ns\0", name=b"\0")), 53),
+    datagram(5353, message(0, 2, 0, 0, 0, body=question("h.local", 1, 0x8001) + question("_ipp.local", 12)), 5353),
+    datagram(5353, message(0x8400, 0, 1, 0, 0, body=answer(1, IP_A, 0x8001, b"\x01h\x05local\0")), 5353),
+    eth(ipv4(6, tcp(0x18, data=struct.pack("!H", 29) + message(0x0100, 1, 0, 0, 0, body=EXAMPLE), port=53))),
+    *(dhcp(operation) for operation in (1, 2, 9)),
+    *(datagram(123, bytes([first]) + bytes(47), 123) for first in (0x00, 0x19, 0x1A, 0x1E, 0x23, 0x24, 0xE5)),
+    datagram(6081, bytes.fromhex("0000655800000700") + eth(ipv4(17, udp(3)))),
+    datagram(6081, bytes.fromhex("0240080000000700") + bytes(8) + ipv4(17, udp(3))),
+    datagram(6081, bytes.fromhex("0080650300000700") + bytes(20)),
+    eth(struct.pack("!II", 1024 << 12 | 64, 16 << 12 | 0x700 | 9) + ipv4(17, udp(3)), 0x8847),
+    eth(struct.pack("!I", 2 << 12 | 0x100 | 64) + ipv6(17, udp(3)), 0x8848),
+    eth(struct.pack("!BBHHH", 0x11, 0, 0x27, 33, 0x21) + ipv4(17, udp(3)), 0x8864),
+    eth(struct.pack("!BBHHH", 0x11, 0, 0x27, 53, 0x57) + ipv6(17, udp(3)), 0x8864),
+    *(eth(struct.pack("!BBHH", 0x11, code, session, 0), 0x8863) for code, session in ((9, 0), (0x65, 7), (0xA7, 7))),
 ]
 
 OURS = {
@@ -143,6 +219,10 @@ OURS = {
         eth(ipv4(51, bytes.fromhex("110100000000010000000001") + udp(4))),
         "IP 10.0.0.1 > 10.0.0.2: AH(spi=0x00000100,seq=0x1): 40000 > 9999: UDP, length 4",
     ),
+    "AH in AH": (
+        eth(ipv4(51, bytes.fromhex("330100000000010000000001") + bytes.fromhex("110100000000020000000001") + udp(4))),
+        "IP 10.0.0.1 > 10.0.0.2: AH(spi=0x00000100,seq=0x1): AH(spi=0x00000200,seq=0x1): 40000 > 9999: UDP, length 4",
+    ),
     "a routing header without its segments": (
         eth(ipv6(43, bytes.fromhex("1102000100000000") + IP6_A + udp(30)), 0x86DD),
         "IP6 fe80::a01 > 2001:db8::2: RT6 (len=2, type=0, segleft=1) 40000 > 9999: UDP, length 30",
@@ -154,15 +234,46 @@ OURS = {
         eth(struct.pack("!HHBBH", 32, 0x0800, 20, 4, 1) + bytes(48), 0x0806),
         "ARP, InfiniBand (len 20), protocol 0x0800 (len 4), length 56",
     ),
-    "an Ethernet type that is unknown: tcpdump dumps it": (eth(bytes(46), 0x88CC), "ethertype 0x88cc, length 60"),
+    "an Ethernet type that is unknown: tcpdump dumps it": (eth(bytes(46), 0x88B5), "ethertype 0x88b5, length 60"),
     "LLC": (eth(bytes(46), 38), "802.3, length 60"),
+    "STP by name": (eth(b"\x42\x42\x03" + bytes(35), 38), "STP, length 35"),
+    "LLDP by name": (eth(bytes(46), 0x88CC), "LLDP, length 46"),
+    "what a VXLAN carries on the same line": (
+        datagram(4789, bytes.fromhex("0000000000002a00") + eth(b"", 0x88B5)),
+        "IP 10.0.0.1.40000 > 10.0.0.2.4789: VXLAN, flags [.] (0x00), vni 42: ethertype 0x88b5, length 14",
+    ),
+    "options of Geneve that are longer than the datagram": (
+        datagram(6081, bytes.fromhex("3f00080000000700")),
+        "IP 10.0.0.1.40000 > 10.0.0.2.6081: Geneve, Flags [none], vni 0x7, options [252 bytes] (invalid)",
+    ),
+    "too short for DNS": (datagram(53, bytes(11)), "IP 10.0.0.1.40000 > 10.0.0.2.53: UDP, length 11"),
+    "a segment that does not begin with a message": (
+        eth(ipv4(6, tcp(0x10, data=bytes(40), port=53))),
+        "IP 10.0.0.1.40000 > 10.0.0.2.53: Flags [.], seq 1:41, ack 77, win 64240, length 40",
+    ),
+    "types of DNS records that came after that tcpdump": (
+        datagram(53, message(0x0100, 1, 0, 0, 0, body=question("a.b", 65))),
+        "IP 10.0.0.1.40000 > 10.0.0.2.53: 1234+ HTTPS? a.b. (21)",
+    ),
+    "a name that points to itself": (
+        datagram(53, message(0x0100, 1, 0, 0, 0, body=NAME + b"\0\1\0\1")),
+        "IP 10.0.0.1.40000 > 10.0.0.2.53: 1234+ A? <invalid> (18)",
+    ),
+    "names that could steer a terminal": (
+        datagram(53, message(0x0100, 1, 0, 0, 0, body=question("b\x1b[1m\u202ex.com"))),
+        "IP 10.0.0.1.40000 > 10.0.0.2.53: 1234+ A? b\\x1b[1m\\u202ex.com. (31)",
+    ),
+    "a PPP protocol by name": (
+        eth(struct.pack("!BBHHH", 0x11, 0, 0x27, 12, 0xC021) + bytes(10), 0x8864),
+        "PPPoE [ses 0x27] LCP, length 12",
+    ),
     "a GSO packet longer than its length field can say": (
         eth(ipv4(6, tcp(0x10, data=bytes(100)), total=0)),
         "IP 10.0.0.1.40000 > 10.0.0.2.8081: Flags [.], seq 1:101, ack 77, win 64240, length 100",
     ),
-    "a payload is not decoded": (
-        eth(ipv4(17, struct.pack("!HHHH", 40000, 53, 20, 0) + bytes(12))),
-        "IP 10.0.0.1.40000 > 10.0.0.2.53: UDP, length 12",
+    "most payloads are not decoded": (
+        datagram(520, bytes(24)),
+        "IP 10.0.0.1.40000 > 10.0.0.2.520: UDP, length 24",
     ),
 }
 
@@ -210,7 +321,7 @@ def test_what_was_not_captured_is_marked(size: int, line: str) -> None:
 def test_lengths_are_those_on_the_wire() -> None:
     packet = eth(ipv4(17, udp(1400)))
     assert summarise(packet[:64], LinkType.EN10MB, len(packet)).endswith("UDP, length 1400")
-    assert summarise(eth(bytes(46), 0x88CC)[:20], LinkType.EN10MB, 60) == "ethertype 0x88cc, length 60"
+    assert summarise(eth(bytes(46), 0x88B5)[:20], LinkType.EN10MB, 60) == "ethertype 0x88b5, length 60"
 
 
 def test_raw_ip() -> None:
@@ -233,8 +344,27 @@ def test_other_link_types_are_named() -> None:
         eth(ipv4(4, b"", total=0) * 3000),
         eth(b"".join(ipv4(47, bytes.fromhex("00006558"), total=0) + bytes(12) + b"\x08\x00" for _ in range(2000))),
         eth(ipv6(60, b"\x3c\x00\x00\x00\x00\x00\x00\x00" * 8000), 0x86DD),
+        eth(bytes(60_000), 0x8847),
+        eth(b"\x45" + bytes(60_000), 0x8847),
+        eth(ipv4(51, bytes.fromhex("330100000000010000000001") * 4000)),
+        datagram(53, message(0, 9999, 0, 0, 0, body=question(f"{'a' * 60}." * 5) + b"\xc0\x0c\0\1\0\1" * 9998)),
+        datagram(53, message(0x8000, 0, 5000, 0, 0, body=answer(5, NAME, name=b"\x3f" + b"a" * 63 + b"\0") * 700)),
+        datagram(53, message(0x8000, 5000, 1, 0, 0, body=EXAMPLE * 3000)),
     ],
-    ids=["empty", "Ethernet in Ethernet", "VLANs", "IPIP", "GRE", "extension headers"],
+    ids=[
+        "empty",
+        "Ethernet in Ethernet",
+        "VLANs",
+        "IPIP",
+        "GRE",
+        "extension headers",
+        "labels",
+        "labels and IP",
+        "AH",
+        "questions",
+        "answers",
+        "questions before an answer",
+    ],
 )
 def test_packets_within_packets_end_somewhere(packet: bytes) -> None:
     line = summarise(packet, LinkType.EN10MB, len(packet))
