@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test conformance fuzz lint demo bench bench-setup clean
+.PHONY: help setup test conformance fuzz reliability lint demo bench bench-setup clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -10,7 +10,7 @@ setup:  ## install what is missing (as root) and make .venv
 	@.ci/setup
 
 test:  ## set up, then run the tests; ARGS="-k filter" is handed to pytest
-	@.ci/setup gcc libc6-dev strace
+	@.ci/setup strace
 	@.venv/bin/pytest $(ARGS)
 
 conformance: setup  ## every expression, on packets in every state, against libpcap (as root, a few minutes)
@@ -18,6 +18,10 @@ conformance: setup  ## every expression, on packets in every state, against libp
 
 fuzz: setup  ## programs made at random, and damaged ones, up to the kernel (as root, about twenty minutes)
 	@.venv/bin/python tests/fuzz/run.py $(ARGS)
+
+reliability:  ## killed, stopped, the disk full, a million packets: promises under load (as root, a quarter of an hour)
+	@.ci/setup gcc libc6-dev
+	@.venv/bin/python tests/reliability/run.py $(ARGS)
 
 lint: setup  ## ruff, mypy and import-linter
 	@.venv/bin/ruff check
@@ -29,11 +33,11 @@ demo: setup  ## capture real drops between two network namespaces (as root)
 	@examples/demo/run
 
 bench-setup:  ## setup, and what the benchmarks compare with and drive traffic with
-	@.ci/setup bpftrace gcc libc6-dev
+	@.ci/setup bpftrace
 
 bench: setup  ## how to run the benchmarks
 	@echo 'As root, on a quiet machine: make bench-setup, then each of'
-	@printf '    .venv/bin/python %s\n' $(filter-out %/common.py,$(wildcard benchmarks/*.py))
+	@printf '    .venv/bin/python %s\n' $(filter-out %/common.py %/floods.py,$(wildcard benchmarks/*.py))
 
 clean:  ## remove all that set-up, tests and tools made here
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -19,7 +19,7 @@ from xcapscript.layout import EVENT, FLOW, PACKET, Layout
 from xcapscript.nodes import Expression, Statement
 from xcapscript.resources import bpf_directory
 from xcapscript.source import Source, Span
-from xcapscript.unit import HookKind, MapSpec
+from xcapscript.unit import Buffer, HookKind, MapSpec
 
 COMPILER = shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler is installed")
@@ -196,7 +196,7 @@ class Writer:
         self.out = Emitter(1)
         self.maps = {spec.name: spec for spec in maps}
         self.values = Values(kind, Strings() if strings is None else strings, self.maps, 0, {})
-        self._context = Context(self.values, self.maps, 256, 0, _no_record, None, None)
+        self._context = Context(self.values, self.maps, 256, 0, _no_record, None, None, Buffer.RING)
         self.values.write_statement = lambda out, statement: write_statements(out, self._context, (statement,))
 
     def print(self, value: Expression) -> None:

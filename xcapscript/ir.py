@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from xcapscript.builtins import Needs
+from xcapscript.layout import Direction
 from xcapscript.nodes import Expression, Filter, HookArgument, Statement
 from xcapscript.source import Span
 from xcapscript.types import Type
@@ -15,7 +16,7 @@ from xcapscript.unit import Aggregation, Attachment, Buckets
 class Hook:
     """An attach point on this kernel: `name` as the script has it, and where its packet and drop reason are.
 
-    `outgoing` says that every packet there is on its way out of the machine; `sock` is where its socket is.
+    `direction` is that of every packet there, where all go the same way; `sock` is where its socket is.
     """
 
     name: str
@@ -23,7 +24,7 @@ class Hook:
     arguments: tuple[HookArgument, ...]
     skb: HookArgument | None
     reason: HookArgument | None
-    outgoing: bool = False
+    direction: Direction = Direction.UNKNOWN
     sock: HookArgument | None = None
 
     @property

@@ -8,6 +8,7 @@ import struct
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum, IntFlag
 from typing import assert_never
 
 from xcapscript.types import (
@@ -158,6 +159,12 @@ PACKET = lay_out(
         *((f.name, f.type) for f in EVENT.fields),
         ("wire_len", U32),
         ("cap_len", U32),
+        ("dropped", U32),
+        ("hash", U32),
+        ("gso_size", U16),
+        ("gso_segs", U16),
+        ("queue", U16),
+        ("zero", U16),
         ("ifindex", U32),
         ("netns", U32),
         ("reason", U32),
@@ -165,10 +172,43 @@ PACKET = lay_out(
         ("tid", U32),
         ("link", U16),
         ("flags", U16),
+        ("mac", U64),
         ("comm", TASK_COMM),
         ("ifname", IFNAME),
     ],
 )
 """A packet: wire_len bytes on the wire, of which cap_len follow this struct, beginning at a header of DLT `link`.
-Bit 0 of `flags`: the packet was made up from a socket. What lies between `time` and the bytes is the same for packets
-alike, so that what is made from it can be kept."""
+`dropped` counts those that were lost on this CPU since the last that was not; `queue` is one more than the number of
+the device's queue, and 0 where that is not known; `mac` is the device's address, as it lies in memory. From `ifindex`
+on it is the same for packets alike, so that what is made from it can be kept."""
+
+
+class PacketFlag(IntFlag):
+    """Bits of `flags`; the others hold a Direction and a Reception."""
+
+    SYNTHETIC = 1
+    """Made up from a socket."""
+
+    PARTIAL = 2
+    """More of it was wanted than could be read."""
+
+    DEVICE_HASH = 128
+    """`hash` was made by the network card."""
+
+
+class Direction(IntEnum):
+    """In bits 2 and 3 of `flags`; the numbers are those of epb_flags."""
+
+    UNKNOWN = 0
+    INBOUND = 1
+    OUTBOUND = 2
+
+
+class Reception(IntEnum):
+    """In bits 4 to 6 of `flags`; the numbers are those of epb_flags."""
+
+    UNKNOWN = 0
+    UNICAST = 1
+    MULTICAST = 2
+    BROADCAST = 3
+    PROMISCUOUS = 4

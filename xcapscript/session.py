@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from time import monotonic_ns, sleep, time_ns
 
+from xcapscript.runtime.buffers import open_reader
 from xcapscript.runtime.clock import Clock
 from xcapscript.runtime.compiler_process import Loaded
 from xcapscript.runtime.control import Control
 from xcapscript.runtime.maps import Counts, clear_map, read_counts, read_full, read_map, zero_map
 from xcapscript.runtime.probes import Probes
-from xcapscript.runtime.ring import Ring
+from xcapscript.runtime.ring import Record
 from xcapscript.sinks.base import HookCounts, SinkError
 from xcapscript.sinks.outputs import Outputs
 from xcapscript.unit import EventKind, EventSpec, HookKind, MapSpec, Unit
@@ -62,7 +63,7 @@ class Session:
         self._outputs = outputs
         self._probes = Probes(unit, loaded)
         self._control = Control(loaded.maps["xcap_controls"])
-        self._ring = Ring(loaded.maps["xcap_events"], unit.ring_pages)
+        self._ring = open_reader(unit, loaded.maps["xcap_events"])
         self._clock = Clock()
         self._handlers = [self._handler(spec) for spec in unit.events]
         self._maps = {spec.name: spec for spec in unit.maps}
@@ -109,13 +110,17 @@ class Session:
         self._ending = None
         self._probes.run(HookKind.END)
         self._attempt(self._drain)
-        for spec in self._unit.maps if self._unit.print_maps else ():
-            self._attempt(partial(self._print_map, spec, None, time_ns()))
-        counts = tuple(read_counts(self._loaded.maps["xcap_counts"], n) for n in range(len(self._unit.programs)))
+        for spec in self._unit.maps:
+            self._attempt(partial(self._end_map, spec))
+        counts = self.counts()
         full = (read_full(self._loaded.maps["xcap_map_full"], index) for index in range(len(self._maps)))
         missed = {name: number for name, number in zip(self._maps, full, strict=True) if number}
         self._attempt(lambda: self._outputs.close(self._by_hook(counts), missed))
         return Report(self._status, counts, missed, self._failure)
+
+    def counts(self) -> tuple[Counts, ...]:
+        """What has been counted for each program."""
+        return tuple(read_counts(self._loaded.maps["xcap_counts"], n) for n in range(len(self._unit.programs)))
 
     def _attempt(self, what: Callable[[], None]) -> None:
         """Do it; output that fails is for the report, and keeps nothing else from being done."""
@@ -137,13 +142,12 @@ class Session:
         records = self._ring.take(final=final)
         offset = self._clock.offset
         try:
-            for time, event, record in records:
-                if self._ending is Ending.SCRIPT:
-                    break
-                self._handlers[event](time + offset, record)
+            self._hand_out(records, offset)
         finally:
-            self._outputs.settle()
-            self._ring.release()
+            try:
+                self._outputs.settle()
+            finally:
+                self._ring.release()
         now = monotonic_ns()
         if now >= self._flush_at:
             self._flush_at = now + FLUSH
@@ -153,6 +157,19 @@ class Session:
                 # the ring was too full for the record that says so
                 self._ending = Ending.OUTSIDE
         return len(records)
+
+    def _hand_out(self, records: Sequence[Record], offset: int) -> None:
+        """Each record to what it is for; those of files, as far as that goes, to C."""
+        at, count = 0, len(records)
+        ring, writers = self._ring.native, self._outputs.writers
+        while at < count and self._ending is not Ending.SCRIPT:
+            if ring is not None and writers is not None:
+                at = writers.write(ring, at, count, offset)
+                if at == count:
+                    break
+            time, event, record = records[at]
+            self._handlers[event](time + offset, record)
+            at += 1
 
     def _by_hook(self, counts: tuple[Counts, ...]) -> Mapping[str, HookCounts]:
         """The counts of all programs of each hook."""
@@ -188,6 +205,12 @@ class Session:
         rows = read_map(self._loaded.maps[spec.symbol], spec)
         if rows:
             self._outputs.print_map(spec, rows, time, top)
+
+    def _end_map(self, spec: MapSpec) -> None:
+        if self._outputs.flame is not None:
+            self._outputs.flame.add(spec, read_map(self._loaded.maps[spec.symbol], spec))
+        if self._unit.print_maps:
+            self._print_map(spec, None, time_ns())
 
     def _change_map(self, spec: EventSpec, change: Callable[[int, MapSpec], None]) -> None:
         declared = self._maps[spec.map or ""]

@@ -29,6 +29,13 @@ class LinkType(IntEnum):
     RAW = 101
 
 
+class Buffer(StrEnum):
+    """What lies between kernel and user space: one ring buffer, or a perf buffer for each CPU."""
+
+    RING = "ring"
+    PERF = "perf"
+
+
 class EventKind(Enum):
     """What a record in the ring asks user space to do."""
 
@@ -178,7 +185,10 @@ class Unit:
     events: tuple[EventSpec, ...]
     maps: tuple[MapSpec, ...]
     strings: tuple[str, ...]
-    ring_pages: int
+    buffer_pages: int
     print_maps: bool = True
     c_texts: tuple[Span, ...] = ()
     """Where the script has C of its own."""
+
+    buffer: Buffer = Buffer.RING
+    """Of `buffer_pages` in all."""

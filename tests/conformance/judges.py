@@ -95,7 +95,7 @@ def translate(texts: Sequence[str]) -> Unit:
     clauses = "\n".join(f"rawtracepoint:netif_receive_skb /{text}/ {{ @matched = count(); }}" for text in texts)
     settings = Settings(rules=Rules(netmask=NETMASK))
     source = Source("conformance", clauses)
-    return compile_script(source, default_library(), _kernel(), settings, Options(ring_pages=1)).unit
+    return compile_script(source, default_library(), _kernel(), settings, Options(buffer_size=4096)).unit
 
 
 class Programs:

@@ -59,7 +59,7 @@ def test_a_clause_without_a_block_prints_what_tcpdump_would(net: Network) -> Non
     lines = done.out.splitlines()
     assert len(lines) == 3
     for number, line in enumerate(lines, 1):
-        stamp = r"\d\d:\d\d:\d\d\.\d{6}"
+        stamp = r"\d\d:\d\d:\d\d\.\d{9}"
         what = rf"IP 10\.78\.0\.1 > 10\.78\.0\.2: ICMP echo request, id \d+, seq {number}, length 64"
         assert re.fullmatch(rf"{stamp} rx {net.right} {what}", line)
 

@@ -46,7 +46,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expected() -> set[str]:
     """The package's files, and those beside it by their names in the wheel."""
     package = ROOT / PROJECT["name"]
-    patterns = ("*.py", "*.lark", "py.typed")
+    patterns = ("*.py", "*.lark", "*.[ch]", "py.typed", "_native.so")
     found = {path.relative_to(ROOT).as_posix() for pattern in patterns for path in package.rglob(pattern)}
     for directory, (name, suffixes) in DATA.items():
         for path in (ROOT / directory).rglob("*"):

@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, TextIO
 
 from xcapscript.cli.explanations import EXPLANATIONS, explain
+from xcapscript.cli.extcap import Request, answer, command_line, hang_up, install, is_extcap, parse_request, program
 from xcapscript.cli.formatting import format_programs
 from xcapscript.cli.listing import list_hooks
 from xcapscript.cli.options import Options, parse_options, usage
@@ -22,6 +24,7 @@ from xcapscript.codegen.generate import Options as CodeOptions
 from xcapscript.compiler import Compiled, compile_script
 from xcapscript.diagnostics import ScriptError, did_you_mean, escape, render
 from xcapscript.errors import CompilerBug, KernelError, UsageError
+from xcapscript.kernel.bpf import has_ring_buffers
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.live import LiveKernel
 from xcapscript.library import default_library
@@ -31,6 +34,7 @@ from xcapscript.sema.analyse import Settings
 from xcapscript.sema.filter import Parameters, Rules
 from xcapscript.sinks.base import SinkError
 from xcapscript.source import LARGEST_SCRIPT, Source, check_size, read_script
+from xcapscript.unit import Buffer
 
 OK, WRONG_SCRIPT, WRONG_USAGE, WRONG_MACHINE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 ONE_LINER = "-e"
@@ -85,8 +89,18 @@ def _output_failed(error: OSError, status: int) -> int:
 
 def run_command(arguments: Sequence[str], errors: TextIO) -> int:
     """Do what a command line asks for; its exit status. Nothing but SystemExit of --help comes out of it."""
+    status = _attempt(arguments, errors)
+    if status and is_extcap(arguments):
+        hang_up(arguments)
+    return status
+
+
+def _attempt(arguments: Sequence[str], errors: TextIO) -> int:
+    """As `run_command`; what went wrong has been told."""
     verbose = False
     try:
+        if is_extcap(arguments):
+            return _extcap(parse_request(arguments), errors)
         options = parse_options(arguments)
         verbose = options.verbose
         return _do(options, errors)
@@ -125,6 +139,8 @@ def _complain(message: str, advice: str | None, log: str | None, errors: TextIO)
 def _do(options: Options, errors: TextIO) -> int:
     if options.help:
         return _print(script_help(_read(options.files[0])) if options.files else usage().rstrip())
+    if options.install_extcap:
+        return _print(escape(install()))
     if options.explain is not None:
         return _explain(options.explain)
     if options.fmt:
@@ -140,11 +156,27 @@ def _do(options: Options, errors: TextIO) -> int:
     # it warms up while the script is read
     process = CompilerProcess()
     try:
+        options = replace(options, buffer=_buffer(options, errors))
         unit = _compile(source, options, kernel).unit
         require_privilege()
         return run(unit, process, options, errors)
     finally:
         process.close()
+
+
+def _extcap(request: Request, errors: TextIO) -> int:
+    """Answer Wireshark, or capture for it. A capture filter that it asks about is fine if there is no answer."""
+    if request.capture:
+        return _do(parse_options(command_line(request)), errors)
+    if request.filter and not answer(request):
+        try:
+            _compile(Source(ONE_LINER, program(request)), parse_options(["--check", "-e", ""]), LiveKernel())
+        except ScriptError as error:
+            return _print(escape(error.diagnostics[0].message))
+        except UsageError as error:
+            return _print(escape(str(error)))
+        return OK
+    return _print(answer(request)) if answer(request) else OK
 
 
 def _list(pattern: str, kernel: Kernel, errors: TextIO, *, verbose: bool) -> int:
@@ -196,12 +228,30 @@ def _compile(source: Source, options: Options, kernel: Kernel) -> Compiled:
     settings = Settings(
         Parameters(options.arguments, options.named),
         Rules(not options.no_names, _netmask(options.interface), _tell_progress),
-        writes=options.write is not None,
+        writes=options.write is not None or options.tcpdump is not None,
         checking=options.check,
     )
     snaplen = None if options.snaplen is None else min(options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN)
-    code = CodeOptions(snaplen, options.count, options.interface, process=options.process)
+    code = CodeOptions(
+        snaplen,
+        options.count,
+        options.interface,
+        process=options.process,
+        buffer=options.buffer or Buffer.RING,
+        buffer_size=options.buffer_size,
+    )
     return compile_script(source, default_library(), kernel, settings, code)
+
+
+def _buffer(options: Options, errors: TextIO) -> Buffer:
+    """What was asked for, or what this kernel has."""
+    if options.buffer is not None:
+        return options.buffer
+    if has_ring_buffers():
+        return Buffer.RING
+    if not options.quiet:
+        print("xcap: this kernel has no ring buffers: perf buffers take their place", file=errors)
+    return Buffer.PERF
 
 
 def _tell_progress(seconds: float) -> None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xcapscript import __version__
+from xcapscript.builtins import OPTIONS
 from xcapscript.errors import UsageError
+from xcapscript.unit import Buffer
 
 IFNAMSIZ = 16
 LARGEST = 0xFFFFFFFF
 """What a pcapng file can say of how much of a packet is kept."""
+
+_UNITS = {"": 1_000_000, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+"""What a size of a file is in: tcpdump's."""
+
+_SIZE = re.compile("([0-9]{1,12})([kKmMgG]?)")
 
 STAGES = ("ast", "ir", "cbpf", "c")
 FORMATS = ("text", "json")
@@ -59,6 +67,16 @@ class Options:
     process: int | None = None
     last: int | None = None
     explain: str | None = None
+    file_size: int = 0
+    file_seconds: int = 0
+    file_count: int = 0
+    at_once: bool = False
+    tcpdump: tuple[str, ...] | None = None
+    install_extcap: bool = False
+    flame: str | None = None
+    progress: bool = False
+    buffer: Buffer | None = None
+    buffer_size: int | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,7 +87,7 @@ class _Parser(argparse.ArgumentParser):
 def parse_options(arguments: Sequence[str]) -> Options:
     """The options of a command line; UsageError if it is wrong."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    found, others = _parser().parse_known_intermixed_args(arguments[:end])
+    found, others = _parser().parse_known_intermixed_args(_joined(arguments[:end]))
     named = dict(map(_named, others))
     words = [*found.words, *arguments[end + 1 :]]
     if found.list == "*" and words and found.program is None:
@@ -82,13 +100,16 @@ def parse_options(arguments: Sequence[str]) -> Options:
         files, words = words[:1], words[1:]
     if named and found.program is None and not files:
         raise UsageError(f"unrecognized arguments: {' '.join(others)}")
-    wants_none = found.help or found.explain is not None or found.list is not None
+    wants_none = found.help or found.explain is not None or found.list is not None or found.install_extcap
     if not wants_none and found.program is None and not files:
         raise UsageError("there is no program: give -e PROGRAM or a file")
     if found.write == "-" and found.output == "-":
         raise UsageError("-w - and -o - would both write to standard output")
+    if found.flame is not None and found.flame in (found.write, found.output):
+        raise UsageError("--flame needs a file of its own")
     if found.diff and not found.fmt:
         raise UsageError("--diff belongs to --fmt")
+    _check_files(found)
     return Options(
         program=found.program,
         files=tuple(files),
@@ -115,7 +136,40 @@ def parse_options(arguments: Sequence[str]) -> Options:
         process=found.process,
         last=found.last,
         explain=found.explain,
+        file_size=found.file_size,
+        file_seconds=found.file_seconds,
+        file_count=found.file_count,
+        at_once=found.at_once,
+        tcpdump=found.tcpdump,
+        install_extcap=found.install_extcap,
+        flame=found.flame,
+        progress=found.progress,
+        buffer=found.buffer and Buffer(found.buffer),
+        buffer_size=found.buffer_size,
     )
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """With the options of tcpdump as part of the word -t: they begin with '-', which argparse takes for an option."""
+    words, rest = [], iter(arguments)
+    for word in rest:
+        flags = next(rest, None) if word == "-t" else None
+        words.append(word if flags is None else f"-t {flags}")
+    return words
+
+
+def _check_files(found: argparse.Namespace) -> None:
+    """UsageError for options about files and the terminal that do not go together."""
+    cut = found.file_size or found.file_seconds
+    if found.file_count and not cut:
+        raise UsageError("-W belongs to -C or -G")
+    if cut and found.write == "-":
+        raise UsageError("-w - cannot be cut into files by -C or -G: it is no regular file")
+    if found.file_seconds and found.last is not None:
+        raise UsageError("--last and -G do not go together: the last packets are written when all slices have ended")
+    if found.tcpdump is not None and "-" in (found.write, found.output):
+        option = "-w" if found.write == "-" else "-o"
+        raise UsageError(f"-t and {option} - would both write to standard output")
 
 
 def usage() -> str:
@@ -153,6 +207,11 @@ def _parser() -> argparse.ArgumentParser:
     add("-h", "--help", action="store_true", help="show this; behind a FILE, what the program says of itself")
     add("-e", dest="program", metavar="PROGRAM", help="the program itself")
     add("-w", dest="write", type=_path, metavar="FILE", help="where dump without a name writes; - is standard output")
+    add("-C", dest="file_size", type=_size, default=0, metavar="SIZE", help="begin a new file after SIZE million bytes")
+    add("-G", dest="file_seconds", type=_positive, default=0, metavar="SECONDS", help="... or after SECONDS")
+    add("-W", dest="file_count", type=_positive, default=0, metavar="N", help="keep N files; with -G, stop after N")
+    add("-U", dest="at_once", action="store_true", help="write packets as they come, not twice a second")
+    add("-t", dest="tcpdump", type=_words, metavar="FLAGS", help="show what is dumped through tcpdump, such as -t -nnv")
     add(
         "-o",
         dest="output",
@@ -172,12 +231,26 @@ def _parser() -> argparse.ArgumentParser:
     add("-n", dest="no_names", action="store_true", help="look up no host names in expressions, except in /etc/hosts")
     add("-q", dest="quiet", action="store_true", help="say nothing on standard error but errors and losses")
     add("-v", dest="verbose", action="store_true", help="say more: counts of each hook, whole logs")
+    add("--flame", type=_file, metavar="FILE", help="draw what is counted by stack, as SVG; as text in NAME.folded")
+    add(
+        "--buffer",
+        choices=tuple(map(str, Buffer)),
+        help="what lies between kernel and xcap: a ring buffer (usual), or a perf buffer for each CPU",
+    )
+    add(
+        "--buffer-size",
+        type=_buffer_size,
+        metavar="BYTES",
+        help="how much it holds in all, such as 128M; 32M is usual",
+    )
+    add("--progress", action="store_true", help="tell on the terminal how far it is: packets, rate, lost, file size")
     add("--why", action="store_true", help="tell at the end what became of every hit, clause by clause")
     add("--check", action="store_true", help="check programs and run nothing; needs no root")
     add("--dump", choices=STAGES, help="show what a stage of the compiler makes, and run nothing")
     add("--fmt", action="store_true", help="rewrite programs in the usual style; -e and - to standard output")
     add("--diff", action="store_true", help="with --fmt: show what would change, and change nothing")
     add("--explain", metavar="KIND", help="say what a kind of mistake means, such as map-clash")
+    add("--install-extcap", action="store_true", help="make the kernel's hooks an interface in Wireshark")
     add("--version", action="version", version=f"xcap {__version__}")
     return parser
 
@@ -188,10 +261,40 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if not match or not int(match[1]):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a size: 10 is ten million bytes, 10k, 10m and 10g are KiB ..."
+        )
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+def _buffer_size(text: str) -> int:
+    match, row = _SIZE.fullmatch(text), OPTIONS["buffer_size"]
+    size = int(match[1]) * (_UNITS[match[2].lower()] if match[2] else 1) if match else 0
+    if not row.low <= size <= row.high:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size from 4K to 1G, as 65536, 512K, 128M")
+    return size
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text.strip()}': {error}") from None
+
+
 def _path(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("'' is not a file name")
     return text
+
+
+def _file(text: str) -> str:
+    if text == "-":
+        raise argparse.ArgumentTypeError("'-' is not the name of a file")
+    return _path(text)
 
 
 def _natural(text: str) -> int:

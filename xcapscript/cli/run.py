@@ -10,20 +10,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from mmap import PAGESIZE
 from pathlib import Path
 from time import monotonic
 from types import FrameType
 from typing import TextIO
 
+from xcapscript.cli.losses import Losses
 from xcapscript.cli.options import Options
+from xcapscript.cli.progress import Progress, SoFar
 from xcapscript.cli.why import why_lines
 from xcapscript.diagnostics import escape
-from xcapscript.errors import KernelError
+from xcapscript.errors import KernelError, UsageError
 from xcapscript.kernel.headers import header_tree
 from xcapscript.kernel.symbols import Symbols, strip_entry
 from xcapscript.runtime.compiler_process import CompilerProcess
 from xcapscript.session import Report, Session
+from xcapscript.sinks.flame import is_drawn
+from xcapscript.sinks.live import refusal
 from xcapscript.sinks.outputs import Destinations, Form, Outputs
+from xcapscript.sinks.rotation import Rotation
 from xcapscript.sinks.values import Resolve
 from xcapscript.unit import EventKind, HookKind, Unit
 
@@ -67,12 +74,18 @@ class Stop:
 
 
 def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) -> int:
-    """Run a unit; its exit status. KernelError or SinkError if it cannot be."""
+    """Run a unit; its exit status. KernelError or SinkError if it cannot be, UsageError if it is not to be."""
+    if options.tcpdump is not None and (message := refusal(options.tcpdump)):
+        raise UsageError(f"-t: {message}")
+    if options.flame is not None and not any(map(is_drawn, unit.maps)):
+        raise UsageError("--flame: nothing in the program counts by stack, as count(kstack) does")
     loaded = process.load(unit, header_tree())
     process.close()
     stop = Stop(None)
     # before our own handlers: a named pipe may have to be waited for, which Ctrl-C ends
-    outputs = Outputs(unit, _destinations(unit, options), _resolver())
+    progress = _progress(options, errors)
+    _tell_of_pipes(unit, options, errors)
+    outputs = Outputs(unit, _destinations(unit, options, progress), _resolver())
     with _signals(stop):
         session = Session(unit, loaded, outputs, options.count)
         try:
@@ -80,8 +93,11 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
             _say(errors, options, f"{probes} probe{'s' if probes != 1 else ''} attached")
             for path in outputs.named_by_us:
                 _say(errors, options, f"packets go to {escape(path)}")
-            if options.write is not None and not any(spec.kind is EventKind.DUMP for spec in unit.events):
-                print(f"xcap: {escape(options.write)} is not written: nothing in the program says dump", file=errors)
+            for note in outputs.notes():
+                _say(errors, options, note)
+            if not any(spec.kind is EventKind.DUMP for spec in unit.events):
+                for unused in _unused(options):
+                    print(f"xcap: {unused}: nothing in the program says dump", file=errors)
             if options.interface is not None and not Path("/sys/class/net", options.interface).exists():
                 message = f"no interface here is called '{escape(options.interface)}'; other namespaces may have one"
                 _say(errors, options, message)
@@ -90,14 +106,71 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
             if options.time is not None:
                 stop.deadline = monotonic() + options.time
             with _command(options.command) as stop.child:
-                session.run(stop.keep_on)
+                losses = _losses(unit, options, progress, errors)
+                session.run(partial(_keep_on, stop, session, outputs, progress, losses))
             report = session.finish()
         finally:
+            if progress is not None:
+                progress.clear()
             session.abandon()
     _tell(report, outputs, unit, options, errors)
     if report.failure is not None and report.failure.errno != errno.EPIPE:
         raise report.failure
     return report.status
+
+
+def _tell_of_pipes(unit: Unit, options: Options, errors: TextIO) -> None:
+    """A named pipe is opened when somebody reads it, which may be never. UsageError if that would be in vain."""
+    kinds = (EventKind.DUMP, EventKind.RING)
+    written = {spec.path or options.write or "" for spec in unit.events if spec.kind in kinds}
+    if options.write not in (None, *written) and Path(options.write or "").is_fifo():
+        raise UsageError(f"nothing in the program dumps to '{options.write}', for which its reader would wait")
+    for name in sorted(written):
+        if Path(name).is_fifo():
+            _say(errors, options, f"{escape(name)} is a named pipe: the capture begins when somebody reads it")
+
+
+def _progress(options: Options, errors: TextIO) -> Progress | None:
+    """A status line, if one is wanted and there is a terminal that is free for it."""
+    taken = options.quiet or (options.tcpdump is not None and sys.stdout.isatty())
+    return Progress(errors) if options.progress and not taken and errors.isatty() else None
+
+
+def _losses(unit: Unit, options: Options, progress: Progress | None, errors: TextIO) -> Losses | None:
+    """The warning of losses, if it is wanted."""
+
+    def tell(text: str) -> None:
+        if progress is not None:
+            progress.clear()
+        _say(errors, options, text)
+
+    return None if options.quiet else Losses(unit, unit.buffer_pages * PAGESIZE, tell)
+
+
+def _keep_on(stop: Stop, session: Session, outputs: Outputs, progress: Progress | None, losses: Losses | None) -> bool:
+    """Whether the run goes on; and how far it is, and what was lost, if it is time to tell."""
+    if losses is not None:
+        losses.look(session.counts)
+    if progress is not None:
+        progress.tick(partial(_so_far, session, outputs))
+    return stop.keep_on() and not outputs.complete
+
+
+def _so_far(session: Session, outputs: Outputs) -> SoFar:
+    counts, files = session.counts(), outputs.so_far()
+    lost = sum(count.lost for count in counts)
+    if files is None:
+        return SoFar(sum(count.matched for count in counts), "matched", lost, None)
+    packets, size = files
+    return SoFar(packets, "packets", lost, size or None)
+
+
+def _unused(options: Options) -> Iterator[str]:
+    """What there is for packets that are dumped."""
+    if options.write is not None:
+        yield f"{escape(options.write)} is not written"
+    if options.tcpdump is not None:
+        yield "tcpdump shows nothing"
 
 
 def _resolver() -> Resolve:
@@ -106,16 +179,25 @@ def _resolver() -> Resolve:
     return lambda addresses, depth: list(strip_entry([symbols.resolve(a) for a in addresses]))[:depth]
 
 
-def _destinations(unit: Unit, options: Options) -> Destinations:
+def _destinations(unit: Unit, options: Options, progress: Progress | None) -> Destinations:
     """Where all goes: lines to standard output, unless packets do or they have a file of their own."""
-    taken = "-" in (options.write, *(spec.path for spec in unit.events))
+    dumped = "-" in (options.write, *(spec.path for spec in unit.events))
+    if dumped and options.tcpdump is not None:
+        raise UsageError("the program dumps packets to standard output, where -t shows them")
+    cut = options.file_size or options.file_seconds
+    stream = sys.stderr if dumped or options.tcpdump is not None else sys.stdout
     return Destinations(
-        stream=sys.stderr if taken else sys.stdout,
+        stream=stream,
         packets=options.write,
         snaplen=options.snaplen or 0,
         lines=None if options.output == "-" else options.output,
         form=Form(options.format),
         last=options.last,
+        rotation=Rotation(options.file_size, options.file_seconds, options.file_count) if cut else None,
+        at_once=options.at_once,
+        tcpdump=options.tcpdump,
+        flame=options.flame,
+        before=progress.make_way if progress is not None and stream.isatty() else None,
     )
 
 
@@ -170,6 +252,9 @@ def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors
         _say(errors, options, message)
     for path, packets in outputs.written():
         _say(errors, options, f"{packets} packet{'s' if packets != 1 else ''} written to {escape(path)}")
+    if outputs.flame is not None and options.flame is not None:
+        stacks = outputs.flame.stacks
+        _say(errors, options, f"{stacks} stack{'s' if stacks != 1 else ''} drawn in {escape(options.flame)}")
     if options.why or options.verbose:
         for line in why_lines(pairs):
             print(line, file=errors)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from mmap import PAGESIZE
-from typing import Any
+from typing import Any, assert_never
 
 from xcapscript.builtins import Needs
 from xcapscript.codegen.emitter import Emitter
@@ -27,18 +27,18 @@ from xcapscript.nodes import Dump, Filter, Hex, Instructions, Ring, walk
 from xcapscript.pcap.cbpf import Instruction
 from xcapscript.source import Span
 from xcapscript.types import EnumType
-from xcapscript.unit import EventKind, EventSpec, MapSpec, Unit
+from xcapscript.unit import Buffer, EventKind, EventSpec, MapSpec, Unit
 from xcapscript.unit import Program as UnitProgram
 
-LARGEST_SNAPLEN = 16384
-"""Bytes of a packet that one record can hold: per-CPU memory comes in pieces of 32 KiB (PCPU_MIN_UNIT_SIZE)."""
+LARGEST_SNAPLEN = 262144
+"""Bytes of a packet that are kept at most: MAXIMUM_SNAPLEN of libpcap, which is tcpdump's default, too."""
 
-DEFAULT_RING_PAGES = 8192
+DEFAULT_BUFFER_SIZE = 32 << 20
 DEFAULT_MAX_KEYS = 10240
 GENERATED = "generated"
 """What clang calls that which the script has no lines for."""
 
-HEADERS = ("packet", "values", "socket", "tunnel", "layers")
+HEADERS = ("packet", "values", "describe", "send", "socket", "tunnel", "layers")
 LAYERS_WINDOW = 128
 """Holds the headers of nearly all packets: Ethernet, two VLAN tags, IP with options, TCP."""
 
@@ -47,14 +47,16 @@ LAYERS_WINDOW = 128
 class Options:
     """What the command line says about the code.
 
-    Bytes kept of a packet, how many may be sent, the name of the only interface and the only process that count.
+    Bytes kept of a packet, how many may be sent, the name of the only interface and the only process that count, and
+    the bytes of the buffer.
     """
 
     snaplen: int | None = None
     limit: int | None = None
     interface: str | None = None
     process: int | None = None
-    ring_pages: int = DEFAULT_RING_PAGES
+    buffer: Buffer = Buffer.RING
+    buffer_size: int | None = None
     max_keys: int = DEFAULT_MAX_KEYS
 
 
@@ -86,6 +88,7 @@ class _Generator:
             partial(self._declare, probe),
             self.options.interface,
             self.options.process,
+            self.options.buffer,
             lazy=limited and not any(map(is_shown, probe.body)),
         )
         values.write_statement = lambda out, statement: write_statements(out, context, (statement,))
@@ -170,9 +173,10 @@ def generate(program: Program, options: Options) -> Unit:
         events,
         tuple(maps.values()),
         strings,
-        options.ring_pages,
+        _buffer_pages(options),
         print_maps=program.options.print_maps,
         c_texts=tuple(one.span for one in program.c_texts),
+        buffer=options.buffer,
     )
 
 
@@ -181,13 +185,14 @@ def _chosen(options: Options, script: ScriptOptions) -> Options:
     return replace(
         options,
         snaplen=options.snaplen if options.snaplen is not None else script.snaplen or LARGEST_SNAPLEN,
-        ring_pages=_ring_pages(script.buffer_size) if script.buffer_size else options.ring_pages,
+        buffer_size=options.buffer_size or script.buffer_size,
         max_keys=script.max_keys or options.max_keys,
     )
 
 
-def _ring_pages(size: int) -> int:
-    """A ring has a power of two of pages."""
+def _buffer_pages(options: Options) -> int:
+    """A ring buffer has a power of two of pages."""
+    size = options.buffer_size or DEFAULT_BUFFER_SIZE
     return 1 << max(0, -(-size // PAGESIZE) - 1).bit_length()
 
 
@@ -225,10 +230,20 @@ def _map_spec(index: int, declared: Map, options: Options) -> MapSpec:
     )
 
 
+def _buffer_text(options: Options) -> str:
+    match options.buffer:
+        case Buffer.RING:
+            return f"BPF_RINGBUF_OUTPUT(xcap_events, {_buffer_pages(options)});"
+        case Buffer.PERF:
+            return "BPF_PERF_OUTPUT(xcap_events);"
+        case _:
+            assert_never(options.buffer)
+
+
 def _map_texts(maps: Iterable[MapSpec], programs: int, options: Options) -> str:
     maps = list(maps)
     lines = [
-        f"BPF_RINGBUF_OUTPUT(xcap_events, {options.ring_pages});",
+        _buffer_text(options),
         'BPF_F_TABLE("array", u32, struct xcap_control, xcap_controls, 1, BPF_F_MMAPABLE);',
         f"BPF_PERCPU_ARRAY(xcap_counts, struct xcap_counters, {programs});",
         f"BPF_PERCPU_ARRAY(xcap_map_full, u64, {max(1, len(maps))});",

@@ -8,9 +8,9 @@ from xcapscript.builtins import Needs
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.literals import c_int
 from xcapscript.codegen.shell import argument
-from xcapscript.codegen.stmt import LINE_BYTES, Context, is_shown, write_statements
+from xcapscript.codegen.stmt import LARGEST_COPY, LINE_BYTES, Context, is_shown, submission, write_statements
 from xcapscript.ir import Probe
-from xcapscript.layout import EVENT
+from xcapscript.layout import EVENT, Direction
 from xcapscript.needs import needs_of
 from xcapscript.nodes import Dump, Expression, Filter, Hex, Line, Matches, PrintStack, Ring, walk
 from xcapscript.pcap.cbpf import Ancillary, Instruction, ancillary_loads
@@ -50,7 +50,7 @@ def write_body(
     if any(isinstance(statement, DESCRIBED) for statement in walk(probe.body)):
         reason = probe.hook.reason
         value = argument(probe.hook.attachment.kind, reason.place, "u32") if reason else "0"
-        out.line(f"xcap_describe(hit, skb, {value});")
+        out.line(f"xcap_describe(hit, skb, {value}, {probe.hook.direction:d}, typed);")
     write_statements(out, context, probe.body)
     out.line(f"{context.values.end}: ;")
     if limited:
@@ -113,11 +113,17 @@ def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
 
 
 def _write_interface(out: Emitter, name: str) -> None:
-    """Leave packets of other interfaces out; the name is compared as two words."""
-    first, second = struct.unpack("=QQ", name.encode().ljust(IFNAME.size, b"\0"))
-    out.line("u64 name[2];")
-    out.line("xcap_ifname(hit, skb, (char *)name);")
-    with out.block(f"if (name[0] != {c_int(first)} || name[1] != {c_int(second)})"):
+    """Leave packets of other interfaces out; the name is compared as two words, of which what is behind its NUL is
+    left out.
+    """
+    text = name.encode() + b"\0"
+    wanted = struct.unpack("=QQ", text.ljust(IFNAME.size, b"\0"))
+    masks = struct.unpack("=QQ", (b"\xff" * len(text)).ljust(IFNAME.size, b"\0"))
+    differ = [f"(name[{i}] & {c_int(masks[i])}) != {c_int(wanted[i])}" for i in range(2) if masks[i]]
+    out.line("u64 name[2] = {0};")
+    out.line("if (skb && skb->dev)")
+    out.line("\txcap_copy16(name, skb->dev->name, typed);")
+    with out.block(f"if ({' || '.join(differ)})"):
         out.line("counters->no_match++;")
         out.line("return 0;")
 
@@ -132,7 +138,7 @@ def _write_packet(out: Emitter, probe: Probe) -> None:
     with out.block(f"if (!({' || '.join(f'({one})' for one in found)}))"):
         out.line("counters->no_packet++;")
         out.line("return 0;")
-    flags = f"{probe.hook.outgoing:d}, {_asks_interface(probe):d}"
+    flags = f"{probe.hook.direction is Direction.OUTBOUND:d}, {_asks_interface(probe):d}"
     out.line(f"struct xcap_view view = xcap_view_of(hit, skb, typed, &dynptr, scratch->bytes, {flags});")
     if probe.needs >= Needs.LAYERS:
         out.line("struct xcap_layers layers;")
@@ -199,7 +205,7 @@ def _write_limit(out: Emitter, probe: Probe, context: Context) -> None:
         out.line(f"struct xcap_event record = {{ .id = {spec.id}, .cpu = bpf_get_smp_processor_id() }};")
         out.line("record.time = bpf_ktime_get_ns();")
         out.line("control->exited = 1;")
-        out.line("xcap_events.ringbuf_output(&record, sizeof(record), BPF_RB_NO_WAKEUP);")
+        out.line(f"{submission(context.buffer, '&record', 'sizeof(record)')};")
 
 
 HIT_AND_SKB = 512
@@ -214,7 +220,7 @@ def scratch_size(context: Context) -> int:
 
 def _bytes_kept(context: Context) -> int:
     # XCAP_FRONT more than what is sent: xcap_read_packet() reads in two parts
-    return max(context.snaplen, LINE_BYTES) + 256
+    return max(min(context.snaplen, LARGEST_COPY), LINE_BYTES) + 256
 
 
 def _has_line(name: str) -> bool:
@@ -229,5 +235,7 @@ def scratch_text(context: Context) -> str:
         lines.append(f"\tstruct {layout.name} {name};")
         if _has_line(name):
             lines.append(f"\tu8 {name}_bytes[{LINE_BYTES}];")
+    if context.dumps:
+        lines.append(f"\tu32 dropped[{len(context.dumps)}]; /* packets, since the last that was sent */")
     lines.append("\tstruct sk_buff skb; /* where it must be copied */")
     return "\n".join([*lines, "};", f"BPF_PERCPU_ARRAY(xcap_scratch_{number}_map, struct xcap_scratch_{number}, 1);"])

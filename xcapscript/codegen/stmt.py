@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from xcapscript.codegen.emitter import Emitter
@@ -35,12 +35,16 @@ from xcapscript.nodes import (
     ZeroMap,
 )
 from xcapscript.types import Type
-from xcapscript.unit import EventKind, EventSpec, MapSpec
+from xcapscript.unit import Buffer, EventKind, EventSpec, HookKind, MapSpec
 
 LINE_DIRECTIVE = "#line "
 
 LINE_BYTES = 256
 """Bytes of a packet that go with its printed line."""
+
+LARGEST_COPY = 16384
+"""Bytes of a packet that a program's own memory has room for: per-CPU memory comes in pieces of 32 KiB
+(PCPU_MIN_UNIT_SIZE)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,9 @@ class Context:
     declare: Callable[..., EventSpec]
     interface: str | None
     process: int | None
+    buffer: Buffer
     lazy: bool = False
+    dumps: list[EventSpec] = field(default_factory=list)
 
 
 def write_statements(out: Emitter, context: Context, statements: tuple[Statement, ...]) -> None:
@@ -91,10 +97,9 @@ def _write(out: Emitter, context: Context, statement: Statement) -> None:
             _dump(out, context, statement)
         case Ring(path, count):
             spec = context.declare(EventKind.RING, PACKET, statement.span, path=path, top=count)
-            _read_bytes(out, context.snaplen)
-            _send_packet(out, spec)
+            _send_packet(out, context, spec, context.snaplen)
         case Commit(path, after):
-            _signal(out, context.declare(EventKind.COMMIT, EVENT, statement.span, path=path, after=after))
+            _signal(out, context, context.declare(EventKind.COMMIT, EVENT, statement.span, path=path, after=after))
         case Line():
             _line(out, context, statement, EventKind.LINE, LINE_BYTES)
         case Hex():
@@ -106,16 +111,16 @@ def _write(out: Emitter, context: Context, statement: Statement) -> None:
         case Printf(text, values):
             _print(out, context, statement, values, text)
         case PrintMap(name, top):
-            _signal(out, context.declare(EventKind.PRINT_MAP, EVENT, statement.span, map=name, top=top))
+            _signal(out, context, context.declare(EventKind.PRINT_MAP, EVENT, statement.span, map=name, top=top))
         case ClearMap(name):
-            _signal(out, context.declare(EventKind.CLEAR_MAP, EVENT, statement.span, map=name))
+            _signal(out, context, context.declare(EventKind.CLEAR_MAP, EVENT, statement.span, map=name))
         case ZeroMap(name):
-            _signal(out, context.declare(EventKind.ZERO_MAP, EVENT, statement.span, map=name))
+            _signal(out, context, context.declare(EventKind.ZERO_MAP, EVENT, statement.span, map=name))
         case Exit(status):
             spec = context.declare(EventKind.EXIT, EVENT, statement.span, status=status)
             out.line("control->live = 0;")
             out.line("control->exited = 1;")
-            _signal(out, spec)
+            _signal(out, context, spec)
             out.line("return 0;")
         case Update() | SetKey() | DeleteKey():
             write_map_statement(out, context.values, context.maps, statement)
@@ -141,18 +146,20 @@ def _if(out: Emitter, context: Context, statement: If) -> None:
 
 def _dump(out: Emitter, context: Context, statement: Dump) -> None:
     spec = context.declare(EventKind.DUMP, PACKET, statement.span, path=statement.path)
-    _read_bytes(out, min(context.snaplen, statement.snaplen or context.snaplen))
-    _send_packet(out, spec)
+    dropped = f"scratch->dropped[{len(context.dumps)}]"
+    context.dumps.append(spec)
+    out.line(f"hit->event.dropped = {dropped};")
+    _send_packet(out, context, spec, min(context.snaplen, statement.snaplen or context.snaplen), dropped)
 
 
 def _line(out: Emitter, context: Context, statement: Line | Hex, kind: EventKind, limit: int) -> None:
     spec = context.declare(kind, PACKET, statement.span)
-    _read_bytes(out, limit)
-    _send_packet(out, spec)
+    _send_packet(out, context, spec, limit)
 
 
-def _read_bytes(out: Emitter, limit: int) -> None:
-    """Have the packet's first `cap` bytes in the scratch: all that can be read, or `limit` of them."""
+def _read_bytes(out: Emitter, snaplen: int) -> None:
+    """Have the packet's first `cap` bytes in the scratch: all that can be read and find room, or `snaplen` of them."""
+    limit = min(snaplen, LARGEST_COPY)
     out.line("u64 cap = hit->cap_len;")
     # The barrier keeps clang from proving the check needless: the verifier wants to see it.
     out.line(f"if (cap > {limit})")
@@ -163,14 +170,32 @@ def _read_bytes(out: Emitter, limit: int) -> None:
     with out.block("if (cap > hit->window_len)"):
         out.line(f"cap = xcap_read_packet(hit, skb, typed, &dynptr, scratch->bytes, cap, {limit});")
         out.line('asm volatile("" : "+r"(cap));')
-        out.line(f"if (!cap || cap > {limit})")
+        out.line(f"if (cap > {limit})")
         out.line("\treturn 0;")
+    out.line(f"xcap_note_captured(&hit->event, cap, {snaplen});")
 
 
-def _send_packet(out: Emitter, spec: EventSpec) -> None:
+def _send_packet(out: Emitter, context: Context, spec: EventSpec, snaplen: int, dropped: str | None = None) -> None:
+    """Send the packet's first `snaplen` bytes, of those that can be read."""
     out.line(f"hit->event.id = {spec.id};")
-    out.line("hit->event.cap_len = cap;")
-    _send(out, "&hit->event", "sizeof(hit->event) + cap")
+    if not _may_be_large(context, spec, snaplen):
+        _read_bytes(out, snaplen)
+        _send(out, context, "&hit->event", "sizeof(hit->event) + cap", dropped)
+        return
+    out.line("void *(*bpf_ringbuf_reserve)(void *, u64, u64) = xcap_itself;")
+    out.line("long failed = 1;")
+    out.line(f"if (typed && skb && hit->cap_len > {LARGEST_COPY})")
+    out.line(f"\tfailed = xcap_send_large(hit, skb, &dynptr, xcap_events.ringbuf_reserve(0), {snaplen});")
+    with out.block("if (failed > 0)"):
+        _read_bytes(out, snaplen)
+        out.line(f"failed = {submission(context.buffer, '&hit->event', 'sizeof(hit->event) + cap')};")
+    _count_lost(out, "failed", dropped)
+
+
+def _may_be_large(context: Context, spec: EventSpec, snaplen: int) -> bool:
+    """Whether a record may be larger than the program's own memory: where the kernel reads packets for it."""
+    typed = spec.attachment.kind is HookKind.RAWTRACEPOINT
+    return typed and context.buffer is Buffer.RING and snaplen > LARGEST_COPY
 
 
 def _print_stack(out: Emitter, context: Context, statement: PrintStack) -> None:
@@ -179,13 +204,12 @@ def _print_stack(out: Emitter, context: Context, statement: PrintStack) -> None:
     spec = context.declare(EventKind.STACK, layout, statement.span)
     context.values.scratch[f"stack_{spec.id}"] = Layout(f"xcap_event_{spec.id}", layout.fields, layout.size)
     _read_bytes(out, LINE_BYTES)
+    out.line(f"hit->event.id = {spec.id};")
     out.line(f"struct xcap_event_{spec.id} *record = &scratch->stack_{spec.id};")
     out.line("__builtin_memcpy(record, &hit->event, sizeof(hit->event));")
-    out.line(f"record->id = {spec.id};")
-    out.line("record->cap_len = cap;")
     context.values.store(out, "record->stack", statement.stack)
     out.line(f"bpf_probe_read_kernel(scratch->stack_{spec.id}_bytes, cap, scratch->bytes);")
-    _send(out, "record", "sizeof(*record) + cap")
+    _send(out, context, "record", "sizeof(*record) + cap")
 
 
 def _print(
@@ -203,19 +227,41 @@ def _print(
     out.line("record->cpu = bpf_get_smp_processor_id();")
     out.line("record->time = bpf_ktime_get_ns();")
     context.values.fill(out, layout, "record", dict(zip((name for name, _ in fields), values, strict=True)))
-    _send(out, "record", "sizeof(*record)")
+    _send(out, context, "record", "sizeof(*record)")
 
 
-def _signal(out: Emitter, spec: EventSpec) -> None:
+def _signal(out: Emitter, context: Context, spec: EventSpec) -> None:
     """Send a record that says only that the statement was reached."""
     with out.block():
         out.line(f"struct xcap_event record = {{ .id = {spec.id}, .cpu = bpf_get_smp_processor_id() }};")
         out.line("record.time = bpf_ktime_get_ns();")
-        _send(out, "&record", "sizeof(record)")
+        _send(out, context, "&record", "sizeof(record)")
 
 
-def _send(out: Emitter, record: str, size: str) -> None:
-    # User space looks by its own clock: a wake-up costs more than the record.
-    with out.block(f"if (xcap_events.ringbuf_output({record}, {size}, BPF_RB_NO_WAKEUP))"):
+def submission(buffer: Buffer, record: str, size: str) -> str:
+    """The C call that sends a record; it gives 0 unless the buffer is full. Nobody is woken up: user space looks by its
+    own clock, and a wake-up costs more than the record.
+    """
+    match buffer:
+        case Buffer.RING:
+            return f"xcap_events.ringbuf_output({record}, {size}, BPF_RB_NO_WAKEUP)"
+        case Buffer.PERF:
+            return f"xcap_events.perf_submit(ctx, {record}, {size})"
+        case _:
+            assert_never(buffer)
+
+
+def _send(out: Emitter, context: Context, record: str, size: str, dropped: str | None = None) -> None:
+    _count_lost(out, submission(context.buffer, record, size), dropped)
+
+
+def _count_lost(out: Emitter, failed: str, dropped: str | None) -> None:
+    """Count a record that was not sent; `dropped` counts those that were lost since the last that was not."""
+    with out.block(f"if ({failed})"):
         out.line("counters->lost++;")
         out.line("lost = 1;")
+        if dropped:
+            out.line(f"{dropped}++;")
+    if dropped:
+        with out.block("else"):
+            out.line(f"{dropped} = 0;")

@@ -1,4 +1,4 @@
-"""The bpf(2) calls we need, on file descriptors: maps, attaching to tracepoints, running a program once.
+"""The bpf(2) calls we need, on file descriptors: maps, buffers, attaching to tracepoints, running a program once.
 
 All raise OSError with the kernel's errno. Keys and values are bytes of exactly the sizes that the map has; the value
 of a per-CPU map is per_cpu_size() bytes, the possible CPUs one after another.
@@ -16,6 +16,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from mmap import PAGESIZE
+from pathlib import Path
 
 from xcapscript.errors import KernelError
 from xcapscript.kernel.libbpf import BatchOptions, MapInfo, RunOptions, check, libc, load
@@ -27,13 +29,19 @@ _ENOTSUPP = 524  # the kernel's own, not in errno.h
 _UNSUPPORTED = {errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP, _ENOTSUPP}
 
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
+_PERF_TYPE_SOFTWARE = 1
 _PERF_TYPE_TRACEPOINT = 2
+_PERF_COUNT_SW_BPF_OUTPUT = 10
 _PERF_SAMPLE_RAW = 1 << 10
 _PERF_ATTR_DISABLED = 1 << 0
+_PERF_ATTR_WATERMARK = 1 << 14
 _PERF_FLAG_FD_CLOEXEC = 1 << 3
 _PERF_EVENT_IOC_ENABLE = 0x2400
 _PERF_EVENT_IOC_SET_BPF = 0x40042408
 _PERF_ATTR_SIZE_VER0 = 64
+_BPF_MAP_TYPE_RINGBUF = 27
+
+ONLINE_CPUS = Path("/sys/devices/system/cpu/online")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,27 @@ class MapShape:
 def possible_cpus() -> int:
     """How many CPUs there may ever be, which is how many values a per-CPU map has for each key."""
     return check(load().libbpf_num_possible_cpus())
+
+
+def online_cpus() -> frozenset[int]:
+    """The CPUs that run at the moment."""
+    found: set[int] = set()
+    for some in ONLINE_CPUS.read_text(encoding="ascii").strip().split(","):
+        first, _, last = some.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def has_ring_buffers() -> bool:
+    """Whether this kernel has them (from 5.8 on), asked by making one. Where that is not allowed, it has."""
+    library = load()
+    if not hasattr(library, "bpf_map_create"):
+        return True
+    try:
+        os.close(check(library.bpf_map_create(_BPF_MAP_TYPE_RINGBUF, b"xcap_asks", 0, 0, PAGESIZE, None)))
+    except OSError as error:
+        return error.errno != errno.EINVAL
+    return True
 
 
 def per_cpu_size(value_size: int) -> int:
@@ -159,11 +188,7 @@ def open_tracepoint(event_id: int, prog_fd: int) -> int:
     number = _PERF_EVENT_OPEN.get(platform.machine())
     if number is None:
         raise KernelError(f"tracepoints are not supported on {platform.machine()}", advice="use a rawtracepoint")
-    attributes = struct.pack(
-        "=IIQQQQQIIQ",
-        *(_PERF_TYPE_TRACEPOINT, _PERF_ATTR_SIZE_VER0, event_id),
-        *(1, _PERF_SAMPLE_RAW, 0, _PERF_ATTR_DISABLED, 1, 0, 0),
-    )
+    attributes = _attributes(_PERF_TYPE_TRACEPOINT, event_id, _PERF_ATTR_DISABLED, 1)
     # One CPU will do: the program runs wherever the tracepoint is hit.
     fd = check(libc().syscall(number, attributes, -1, 0, -1, _PERF_FLAG_FD_CLOEXEC))
     try:
@@ -173,6 +198,21 @@ def open_tracepoint(event_id: int, prog_fd: int) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def open_output(cpu: int) -> int:
+    """What a program's records on this CPU go to, once it is mapped and in a map of perf events. Nobody is woken up."""
+    number = _PERF_EVENT_OPEN.get(platform.machine())
+    if number is None:
+        raise KernelError(f"perf buffers are not supported on {platform.machine()}", advice="use --buffer ring")
+    watermark = 0xFFFFFFFF
+    attributes = _attributes(_PERF_TYPE_SOFTWARE, _PERF_COUNT_SW_BPF_OUTPUT, _PERF_ATTR_WATERMARK, watermark)
+    return check(libc().syscall(number, attributes, -1, cpu, -1, _PERF_FLAG_FD_CLOEXEC))
+
+
+def _attributes(kind: int, config: int, flags: int, wake_up: int) -> bytes:
+    """struct perf_event_attr of raw samples, every one of them; the size is that of its first version."""
+    return struct.pack("=IIQQQQQIIQ", kind, _PERF_ATTR_SIZE_VER0, config, 1, _PERF_SAMPLE_RAW, 0, flags, wake_up, 0, 0)
 
 
 def link_create(prog_fd: int, target_fd: int, attach_type: int) -> int:

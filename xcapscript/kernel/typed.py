@@ -5,6 +5,7 @@ functions, and loaded by libbpf, since BCC knows neither.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import struct
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from xcapscript.kernel.libbpf import LoadOptions, check, load
 BPF_PROG_TYPE_TRACING = 26
 BPF_TRACE_RAW_TP = 23
 BPF_PSEUDO_KFUNC_CALL = 2
-_BTF_KIND_FUNC = 12
+_BTF_KIND_STRUCT, _BTF_KIND_FUNC = 4, 12
 _CALL = 0x85
 _INSTRUCTION = struct.Struct("=BBhi")
 _LOG_SIZE = 1 << 24
@@ -22,8 +23,11 @@ _LOG_SIZE = 1 << 24
 DYNPTR_FROM_SKB = "bpf_dynptr_from_skb"
 """Reads a packet wherever its bytes are; raw tracepoints may call it from Linux 6.12 on."""
 
-PLACEHOLDERS: Mapping[str, int] = {DYNPTR_FROM_SKB: 0x7F000001}
+PLACEHOLDERS: Mapping[str, int] = {DYNPTR_FROM_SKB: 0x7F000001, "bpf_rdonly_cast": 0x7F000002}
 """Numbers that stand for kernel functions in what BCC compiles: they are the numbers of no helper."""
+
+CAST_TYPES = ("bpf_dynptr", "skb_shared_info")
+"""Structs that memory is read as, by bpf_rdonly_cast()."""
 
 
 class Refused(OSError):
@@ -37,7 +41,8 @@ class Refused(OSError):
 def load_typed(name: str, tracepoint: str, code: bytes) -> int:
     """The descriptor of a program for a raw tracepoint, whose placeholders are replaced. Raises Refused."""
     number = check(load().libbpf_find_vmlinux_btf_id(tracepoint.encode(), BPF_TRACE_RAW_TP))
-    finished = with_kernel_functions(code, {PLACEHOLDERS[f]: _function_id(f) for f in PLACEHOLDERS})
+    functions = _btf_ids(tuple(PLACEHOLDERS), _BTF_KIND_FUNC)
+    finished = with_kernel_functions(code, {PLACEHOLDERS[name]: functions[name] for name in functions})
     try:
         return _load(name, number, finished, None)
     except OSError:
@@ -80,12 +85,22 @@ def reads_paged_data() -> bool:
     return True
 
 
-def _function_id(name: str) -> int:
-    """The BTF id of a kernel function; 0 where there is none, which no program gets loaded with."""
+def macros() -> dict[str, int]:
+    """What the fixed C calls the numbers of kernel functions and types."""
+    types = _btf_ids(CAST_TYPES, _BTF_KIND_STRUCT)
+    return {
+        **{f"XCAP_{name}": number for name, number in PLACEHOLDERS.items()},
+        **{f"XCAP_TYPE_{name}": number for name, number in types.items()},
+    }
+
+
+@functools.cache
+def _btf_ids(names: tuple[str, ...], kind: int) -> dict[str, int]:
+    """The BTF ids of the kernel's functions or structs; 0 where there is none, which no program gets loaded with."""
     library = load()
     btf = library.btf__load_vmlinux_btf()
     try:
-        return max(0, int(library.btf__find_by_name_kind(btf, name.encode(), _BTF_KIND_FUNC)))
+        return {name: max(0, int(library.btf__find_by_name_kind(btf, name.encode(), kind))) for name in names}
     finally:
         library.btf__free(btf)
 

@@ -12,7 +12,8 @@ from xcapscript.unit import Unit
 
 CLANG = re.compile(r"^(?P<file>[^\n]+?):(?P<line>\d+):\d+: (?:fatal )?error: (?P<message>.*)$", re.MULTILINE)
 TOO_LONG = "longer than a jump can cross"
-NO_MAP = re.compile(r"could not open bpf map: \S+, error: (?P<why>.+)$", re.MULTILINE)
+NO_MAP = re.compile(r"could not open bpf map: (?P<name>\S+), error: (?P<why>.+)$", re.MULTILINE)
+BUFFER, NO_MEMORY = "xcap_events", "Cannot allocate memory"
 OF_FILES = frozenset({"Too many open files"})
 STACK_LIMIT = "BPF stack limit"
 VERDICT = re.compile(
@@ -37,6 +38,9 @@ def blame_compiler(unit: Unit, log: str, *, died: bool) -> NoReturn:
             before = [span for span in spans if span.line <= line] or spans
             raise ScriptError([Diagnostic(Code.COMPILE, message, before[-1])])
     if refused := NO_MAP.search(log):
+        if (refused["name"], refused["why"]) == (BUFFER, NO_MEMORY):
+            message = "the kernel has no memory for the buffer"
+            raise KernelError(message, advice="try a smaller one with --buffer-size, such as 4M", log=log)
         advice = "a map and a clause take a descriptor each: see ulimit -n" if refused["why"] in OF_FILES else None
         raise KernelError(f"the kernel does not give us a map: {refused['why']}", advice=advice, log=log)
     if "No module named 'bcc'" in log:

@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import Any
 
-from xcapscript.kernel.typed import PLACEHOLDERS, load_typed, reads_paged_data
+from xcapscript.kernel.typed import load_typed, macros, reads_paged_data
 from xcapscript.runtime.blame import TOO_LONG
 
 INSTRUCTION_SIZE = 8
@@ -58,7 +58,7 @@ def _serve(request: dict[str, Any], bpf_class: Any, lib: Any, *, typed: bool) ->
         os.environ["BCC_KERNEL_SOURCE"] = request["headers"]
     # BCC looks for headers in the working directory first, where anybody may have put some.
     os.chdir(request["headers"] or "/")
-    flags = [*request["cflags"], f"-DXCAP_TYPED={typed:d}", *(f"-DXCAP_{f}={n}" for f, n in PLACEHOLDERS.items())]
+    flags = [*request["cflags"], f"-DXCAP_TYPED={typed:d}", *(f"-D{name}={n}" for name, n in macros().items())]
     try:
         bpf = bpf_class(text=request["text"], cflags=flags)
     except Exception as error:  # noqa: BLE001 -- bcc raises nothing else

@@ -5,10 +5,16 @@ Layout: a consumer page, a producer page, then the data mapped twice (kernel/bpf
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 from bisect import bisect_right
+from collections.abc import Sequence
 from operator import itemgetter
 from time import monotonic_ns
+from typing import overload
+
+from xcapscript.native import library
+from xcapscript.native.ring import NativeRing
 
 BUSY = 1 << 31
 DISCARDED = 1 << 30
@@ -46,7 +52,7 @@ class Ring:
         self.unfinished = False
         self.full = False
 
-    def take(self, *, final: bool = False) -> list[Record]:
+    def take(self, *, final: bool = False) -> Sequence[Record]:
         """The records that have come, oldest first. The youngest wait for one that may be late, unless it is the last
         time and there are no more in the ring.
         """
@@ -92,6 +98,11 @@ class Ring:
         return records
 
     @property
+    def native(self) -> NativeRing | None:
+        """The ring as C knows it, if C reads it."""
+        return None
+
+    @property
     def waiting(self) -> bool:
         """Whether there are records that take() has not given."""
         return bool(self._waiting) or self.unfinished
@@ -104,3 +115,68 @@ class Ring:
         """Unmap the ring, once no record of it is held any more."""
         for view in (self._quads, self._words, self._data, self._producer, self._consumer):
             view.release()
+
+
+def open_ring(descriptor: int, pages: int) -> Ring:
+    """The reader of a ring: C where it was built."""
+    found = library()
+    return Ring(descriptor, pages) if found is None else RingInC(found, descriptor, pages)
+
+
+class RingInC(Ring):
+    """A Ring of whose records only those are touched here that are asked for. OSError if it cannot be mapped."""
+
+    def __init__(self, lib: ctypes.CDLL, descriptor: int, pages: int) -> None:
+        super().__init__(descriptor, pages)
+        self._native = NativeRing(lib, descriptor, self._size, BATCH)
+        self._held = False
+
+    @property
+    def native(self) -> NativeRing:
+        return self._native
+
+    def take(self, *, final: bool = False) -> Sequence[Record]:
+        count = self._native.take(monotonic_ns(), WINDOW, final=final)
+        state = self._native.state
+        self.full, self.unfinished = bool(state.full), bool(state.unfinished)
+        self._held = state.position != state.end
+        return _Records(self._native, self._data, self._words, count)
+
+    @property
+    def waiting(self) -> bool:
+        return self._held or self.unfinished
+
+    def release(self) -> None:
+        self._native.release()
+
+    def close(self) -> None:
+        self._native.close()
+        super().close()
+
+
+class _Records(Sequence[Record]):
+    """A batch as C has found it."""
+
+    def __init__(self, ring: NativeRing, data: memoryview, words: memoryview, count: int) -> None:
+        self._ring = ring
+        self._data = data
+        self._words = words
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(self._count))]
+        if index >= self._count:
+            raise IndexError(index)
+        record = self._ring.record(index)
+        at = record.at
+        return record.time, record.event, self._data[at : at + self._words[(at - HEADER) >> 2]]

@@ -12,6 +12,7 @@ from xcapscript.builtins import REASON_ENUM, TCP_STATE
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
 from xcapscript.ir import Hook
 from xcapscript.kernel.facts import Kernel, RawTracepoint, Tracepoint
+from xcapscript.layout import Direction
 from xcapscript.library import Library
 from xcapscript.nodes import HookArgument
 from xcapscript.sema.check import ACTIONS
@@ -31,8 +32,15 @@ MINIMAL_PERIOD = 1_000_000
 ABSENT = frozenset({Code.MISSING_HOOK, Code.UNSUPPORTED})
 """What makes the next alternative of a hook be tried."""
 
-OUTGOING = frozenset({"net_dev_queue", "net_dev_start_xmit", "net_dev_xmit"})
-"""Tracepoints that only packets on their way out pass; skb->pkt_type does not say so yet (net/core/dev.c)."""
+DIRECTIONS = {
+    **dict.fromkeys(("net_dev_queue", "net_dev_start_xmit", "net_dev_xmit"), Direction.OUTBOUND),
+    **dict.fromkeys(
+        ("netif_rx", "netif_rx_entry", "netif_receive_skb", "netif_receive_skb_entry", "netif_receive_skb_list_entry"),
+        Direction.INBOUND,
+    ),
+    **dict.fromkeys(("napi_gro_receive_entry", "napi_gro_frags_entry"), Direction.INBOUND),
+}
+"""Tracepoints that all packets pass one way, which the packets themselves don't say there yet (net/core/dev.c)."""
 
 SKB, SOCK = "struct sk_buff", "struct sock"
 SOCK_FIELDS = ("skaddr", "sk")
@@ -155,7 +163,7 @@ def raw_tracepoint_hook(facts: RawTracepoint, shown: str) -> Hook:
     attachment = Attachment(HookKind.RAWTRACEPOINT, facts.name)
     # rx_sk is NULL but for what a socket itself drops: the packet knows its socket better
     sock = next((a for a in arguments if a.type == PointerType(SOCK) and a.name != "rx_sk"), None)
-    return Hook(shown, attachment, arguments, skb, _reason(arguments), facts.name in OUTGOING, sock)
+    return Hook(shown, attachment, arguments, skb, _reason(arguments), _direction(facts.name), sock)
 
 
 def tracepoint_hook(facts: Tracepoint, shown: str) -> Hook:
@@ -164,12 +172,16 @@ def tracepoint_hook(facts: Tracepoint, shown: str) -> Hook:
     skb = next((a for a in arguments if a.name in SKB_FIELDS and isinstance(a.type, PointerType)), None)
     attachment = Attachment(HookKind.TRACEPOINT, f"{facts.category}:{facts.name}", facts.id)
     sock = next((a for a in arguments if a.name in SOCK_FIELDS and isinstance(a.type, PointerType)), None)
-    return Hook(shown, attachment, arguments, skb, _reason(arguments), facts.name in OUTGOING, sock)
+    return Hook(shown, attachment, arguments, skb, _reason(arguments), _direction(facts.name), sock)
 
 
 def _named(name: str, kind: Type) -> Type:
     """Tracepoints give TCP states as integers (include/trace/events/{sock,tcp}.h)."""
     return TCP_STATE if name in STATES and kind == S32 else kind
+
+
+def _direction(tracepoint: str) -> Direction:
+    return DIRECTIONS.get(tracepoint, Direction.UNKNOWN)
 
 
 def _reason(arguments: tuple[HookArgument, ...]) -> HookArgument | None:

@@ -14,7 +14,9 @@ _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _UNKNOWN_LENGTH = -1
 _OPT_COMMENT = 1
 _SHB_HARDWARE, _SHB_OS, _SHB_USERAPPL = 2, 3, 4
-_IF_NAME, _IF_DESCRIPTION, _IF_TSRESOL, _IF_FILTER = 2, 3, 9, 11
+_IF_NAME, _IF_DESCRIPTION, _IF_MACADDR, _IF_TSRESOL, _IF_FILTER = 2, 3, 6, 9, 11
+_EPB_FLAGS, _EPB_HASH, _EPB_DROPCOUNT, _EPB_QUEUE = 2, 3, 4, 6
+_TOEPLITZ = 5
 _ISB_STARTTIME, _ISB_ENDTIME, _ISB_IFRECV, _ISB_IFDROP = 2, 3, 4, 5
 _NANOSECONDS = b"\x09"
 _FILTER_TEXT = b"\0"
@@ -33,11 +35,14 @@ def section_header() -> bytes:
     return _block(_SECTION_HEADER, struct.pack("=IHHq", _BYTE_ORDER_MAGIC, 1, 0, _UNKNOWN_LENGTH), options)
 
 
-def interface_description(*, link: int, snaplen: int, name: str, description: str, filter_text: str | None) -> bytes:
+def interface_description(
+    *, link: int, snaplen: int, name: str, description: str, filter_text: str | None = None, mac: bytes | None = None
+) -> bytes:
     """An interface whose packets have times in ns. `link` is a pcap link type; a snaplen of 0 means no limit."""
     options = (
         _text_option(_IF_NAME, name)
         + _text_option(_IF_DESCRIPTION, description)
+        + (b"" if mac is None else _option(_IF_MACADDR, mac))
         + _option(_IF_TSRESOL, _NANOSECONDS)
         + (b"" if filter_text is None else _option(_IF_FILTER, _FILTER_TEXT + _utf8(filter_text)))
     )
@@ -80,12 +85,37 @@ def packet_frame(interface: int, *, captured: int, original: int, options: bytes
     )
 
 
+def flags_option(flags: int) -> bytes:
+    """epb_flags: direction and reception."""
+    return _option(_EPB_FLAGS, struct.pack("=I", flags))
+
+
+def queue_option(queue: int) -> bytes:
+    """epb_queue: the number of the device's queue."""
+    return _option(_EPB_QUEUE, struct.pack("=I", queue))
+
+
+def hash_option(number: int) -> bytes:
+    """epb_hash: a hash that a network card made, which is Toeplitz's."""
+    return _option(_EPB_HASH, struct.pack("=BI", _TOEPLITZ, number))
+
+
+def dropcount_option(count: int) -> bytes:
+    """epb_dropcount: packets lost between this one and the one before."""
+    return _option(_EPB_DROPCOUNT, struct.pack("=Q", count))
+
+
+def custom_option(code: int, value: bytes) -> bytes:
+    """A custom option, whose value begins with the enterprise number."""
+    return _option(code, value)
+
+
 def comment_option(comment: str) -> bytes:
     """opt_comment, for any block."""
     return _text_option(_OPT_COMMENT, comment)
 
 
-def whole_blocks(blocks: bytes, limit: int) -> int:
+def whole_blocks(blocks: bytes | memoryview, limit: int) -> int:
     """How many of the first `limit` bytes of `blocks` belong to blocks that are complete within them."""
     at = 0
     while at + 8 <= limit:

@@ -18,26 +18,27 @@ _STDOUT = 1
 PIPE_SECONDS = 0.1
 """Between two looks whether somebody reads a named pipe."""
 
-WholeBlocks = Callable[[bytes, int], int]
+WholeBlocks = Callable[[bytes | memoryview, int], int]
 """Of the first `n` bytes of these blocks, how many belong to blocks that are complete within them."""
 
 
 class Output:
     """`path` opened for writing, empty; `-` is standard output. Raises SinkError.
 
-    A file that is new belongs to the user who called sudo; one that was there keeps its owner.
+    A file that is new belongs to the user who called sudo; one that was there keeps its owner. A `descriptor` that was
+    opened elsewhere is closed here; messages call it `path`.
     """
 
-    def __init__(self, path: str, *, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, path: str, *, descriptor: int | None = None, environ: Mapping[str, str] = os.environ) -> None:
         self.name = "standard output" if path == "-" else f"'{path}'"
         self._ours = path != "-"
         try:
-            self._fd = _open(path, environ) if self._ours else _STDOUT
+            self._fd = descriptor if descriptor is not None else _open(path, environ) if self._ours else _STDOUT
             self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
         except OSError as error:
             raise SinkError.writing(self.name, error) from error
 
-    def write(self, blocks: bytes, whole: WholeBlocks) -> None:
+    def write(self, blocks: bytes | memoryview, whole: WholeBlocks) -> None:
         """Write it all. Raises SinkError, after taking a block that is there in part off a regular file."""
         done, rest = 0, memoryview(blocks)
         try:

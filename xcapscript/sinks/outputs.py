@@ -15,21 +15,30 @@ from typing import TextIO
 from xcapscript.diagnostics import escape
 from xcapscript.event import Event
 from xcapscript.layout import PACKET, Value
-from xcapscript.sinks.base import EventSink, HookCounts, SinkError
+from xcapscript.native import library
+from xcapscript.native.writer import Writer, Writers
+from xcapscript.sinks.base import EventSink, HookCounts, PacketSink, SinkError
+from xcapscript.sinks.flame import FlameGraph
+from xcapscript.sinks.flood import Flood
 from xcapscript.sinks.jsonl import JsonSink
 from xcapscript.sinks.lines import FileLines, Lines, StreamLines
+from xcapscript.sinks.live import TcpdumpSink
 from xcapscript.sinks.pcap import PcapSink
 from xcapscript.sinks.pcapng import PcapngSink
 from xcapscript.sinks.printer import Printer, wants_colour
-from xcapscript.sinks.recorder import Recorder
+from xcapscript.sinks.recorder import Dump, Recorder
+from xcapscript.sinks.rotation import RotatingSink, Rotation
 from xcapscript.sinks.values import Resolve, ValueText
-from xcapscript.unit import EventKind, EventSpec, MapSpec, Unit
+from xcapscript.unit import Buffer, EventKind, EventSpec, MapSpec, Unit
 
 DEFAULT_WIDTH = 80
 PCAP = ".pcap"
 """What a file's name ends in that is to be pcap, and not pcapng."""
 
-PacketFile = PcapSink | PcapngSink
+OWN_NAME = "xcap-%Y%m%d-%H%M%S.pcapng"
+"""As for strftime(): the file of a dump for which there is no other name."""
+
+PacketFile = PcapSink | PcapngSink | RotatingSink
 PACKET_EVENTS = frozenset({EventKind.LINE, EventKind.STACK, EventKind.HEX})
 
 
@@ -46,7 +55,9 @@ class Destinations:
 
     `packets` is the file of a dump that names none; of each packet at most `snaplen` bytes are kept (0: all). What is
     shown goes to the file `lines`, or without one to `stream`. With `last`, so many packets of each file are written,
-    at the end.
+    at the end. Files are cut as `rotation` says, and with `at_once` written after each batch. With the options of
+    `tcpdump`, it shows what is dumped, and a dump that names no file needs none. What maps count by stack is drawn in
+    the file `flame`. `before` is told what is about to be written to `stream`.
     """
 
     stream: TextIO
@@ -55,10 +66,15 @@ class Destinations:
     lines: str | None = None
     form: Form = Form.TEXT
     last: int | None = None
+    rotation: Rotation | None = None
+    at_once: bool = False
+    tcpdump: tuple[str, ...] | None = None
+    flame: str | None = None
+    before: Callable[[str], None] | None = None
 
 
 class Outputs:
-    """Opens what a unit writes to. SinkError if a file cannot be opened.
+    """Opens what a unit writes to. SinkError if a file cannot be opened, UsageError if one cannot be cut.
 
     A dump without a file gets one whose name is made here, and told in `named_by_us`.
     """
@@ -66,56 +82,109 @@ class Outputs:
     def __init__(self, unit: Unit, to: Destinations, resolve: Resolve) -> None:
         self._events = {field.name: index for index, field in enumerate(PACKET.fields)}
         self.named_by_us: list[str] = []
+        self._to = to
         self._sinks: dict[str, tuple[str, PacketFile]] = {}
-        self._dumps: dict[int, PacketFile] = {}
+        self._writers: dict[str, str] = {}
+        self._live = TcpdumpSink(to.tcpdump, to.snaplen) if to.tcpdump is not None else None
+        self._last: dict[str, Recorder] = {}
         self._broken = False
-        for spec in unit.events:
-            if spec.kind is EventKind.DUMP:
-                self._dumps[spec.id] = self._open(spec.path or to.packets or self._own_name(), to.snaplen)
-        self._recorders = self._open_recorders(unit.events, to.snaplen)
-        self._last = {id(sink): Recorder(sink, to.last) for _, sink in self._sinks.values()} if to.last else {}
-        self._shown = self._open_shown(to, ValueText(unit.strings, resolve))
+        found = library()
+        # Where packets are kept, or shown as well, all of them come by here; and of perf buffers C knows nothing.
+        direct = to.last is None and to.tcpdump is None and unit.buffer is Buffer.RING
+        self.writers = Writers(found, len(unit.events)) if found is not None and direct else None
+        self._in_c: dict[str, Writer] = {}
+        self._dumps = {spec.id: self._dump(spec) for spec in unit.events if spec.kind is EventKind.DUMP}
+        self._recorders = self._make_recorders(unit.events)
+        values = ValueText(unit.strings, resolve)
+        self._shown = self._open_shown(to, values)
+        self.flame = FlameGraph(self._not_a_packet_file(to.flame), values) if to.flame is not None else None
+
+    def _dump(self, spec: EventSpec) -> Dump:
+        """What takes the packets of a dump to its file, if there is one."""
+        name = spec.path or self._to.packets or (self._own_name() if self._live is None else None)
+        dump = self._into(name)
+        if self.writers is not None and _key(name or "") in self._in_c:
+            self.writers.assign(spec.id, self._in_c[_key(name or "")])
+        if self._to.last is None:
+            return dump
+        return self._last.setdefault(_key(name or ""), Recorder(dump, self._to.last)).keep
+
+    def _into(self, name: str | None) -> Dump:
+        """What writes packets to a file, if there is one, and shows them, if they are to be shown."""
+        sinks = [sink for sink in (None if name is None else self._open(name), self._live) if sink is not None]
+        if len(sinks) == 1:
+            return sinks[0].dump
+
+        def both(spec: EventSpec, time: int, record: memoryview) -> None:
+            for sink in sinks:
+                sink.dump(spec, time, record)
+
+        return both
 
     def _own_name(self) -> str:
         if not self.named_by_us:
-            self.named_by_us.append(time.strftime("xcap-%Y%m%d-%H%M%S.pcapng"))
+            by_time = self._to.rotation is not None and self._to.rotation.seconds
+            self.named_by_us.append(OWN_NAME if by_time else time.strftime(OWN_NAME))
         return self.named_by_us[0]
 
-    def _open(self, path: str, snaplen: int) -> PacketFile:
-        # Two names of one file would overwrite each other.
-        key = path if path == "-" else os.path.realpath(path)
-        if key not in self._sinks:
-            self._sinks[key] = path, (PcapSink if path.endswith(PCAP) else PcapngSink)(path, snaplen)
-        return self._sinks[key][1]
+    def _open(self, name: str) -> PacketFile:
+        if _key(name) not in self._sinks:
+            self._sinks[_key(name)] = name, self._open_new(name)
+        return self._sinks[_key(name)][1]
 
-    def _open_recorders(self, events: tuple[EventSpec, ...], snaplen: int) -> dict[str, Recorder]:
+    def _open_new(self, name: str) -> PacketFile:
+        snaplen, rotation = self._to.snaplen, self._to.rotation
+        writer = None
+        is_pcap = name.endswith(PCAP)
+        if self.writers is not None:
+            writer = self._in_c[_key(name)] = self.writers.make(pcap=is_pcap)
+
+        def open_file(path: str) -> PcapSink | PcapngSink:
+            return (PcapSink if is_pcap else PcapngSink)(path, snaplen, writer=writer)
+
+        if rotation is None:
+            return open_file(name)
+
+        def open_part(part: str) -> PcapSink | PcapngSink:
+            owner = self._writers.setdefault(_key(part), name)
+            if owner != name:
+                raise SinkError(f"cannot write '{escape(part)}': it belongs to '{escape(owner)}'")
+            return open_file(part)
+
+        return RotatingSink(name, rotation, open_part, writer=writer)
+
+    def _make_recorders(self, events: tuple[EventSpec, ...]) -> dict[str, Recorder]:
         """A recorder for each path, as long as its longest ring."""
         sizes: dict[str, int] = {}
         for spec in events:
             if spec.kind is EventKind.RING:
                 sizes[spec.path or ""] = max(sizes.get(spec.path or "", 0), spec.top or 0)
-        return {path: Recorder(self._open(path, snaplen), size) for path, size in sizes.items()}
+        return {path: Recorder(self._into(path), size) for path, size in sizes.items()}
 
     def _open_shown(self, to: Destinations, values: ValueText) -> EventSink:
         lines: Lines
         if to.lines is None:
-            lines = StreamLines(to.stream, "standard error" if to.stream is sys.stderr else "standard output")
-        elif os.path.realpath(to.lines) in self._sinks and os.path.isfile(to.lines):  # noqa: PTH113 -- as a name, like the others
-            raise SinkError(f"cannot write '{escape(to.lines)}': packets are written to it")
+            name = "standard error" if to.stream is sys.stderr else "standard output"
+            lines = StreamLines(to.stream, name, to.before)
         else:
-            lines = FileLines(to.lines)
+            lines = FileLines(self._not_a_packet_file(to.lines))
         if to.form is Form.JSON:
             return JsonSink(lines, values)
         if to.lines is not None:
             return Printer(lines, values, width=DEFAULT_WIDTH)
         width = shutil.get_terminal_size((DEFAULT_WIDTH, 0)).columns
-        return Printer(lines, values, width=width, colour=wants_colour(to.stream, os.environ))
+        flood = Flood() if to.stream.isatty() else None
+        return Printer(lines, values, width=width, colour=wants_colour(to.stream, os.environ), flood=flood)
+
+    def _not_a_packet_file(self, name: str) -> str:
+        if _key(name) in self._sinks and os.path.isfile(name):  # noqa: PTH113 -- as a name, like the others
+            raise SinkError(f"cannot write '{escape(name)}': packets are written to it")
+        return name
 
     def handler(self, spec: EventSpec) -> Callable[[int, memoryview], None]:
         """What takes the records of an event: wall time in ns, and the record's bytes, valid until `settle`."""
         if spec.kind is EventKind.DUMP:
-            sink = self._dumps[spec.id]
-            dump = self._last[id(sink)].keep if self._last else sink.dump
+            dump = self._dumps[spec.id]
             return lambda time, record: dump(spec, time, record)
         if spec.kind is EventKind.RING:
             keep = self._recorders[spec.path or ""].keep
@@ -153,29 +222,69 @@ class Outputs:
 
     def settle(self) -> None:
         """The records of a batch are about to become invalid. Raises SinkError, after all have been settled."""
-        _all(*(sink.settle for _, sink in self._sinks.values()), lambda: self._show(self._shown.flush))
+        sinks = self._packet_sinks()
+        _all(
+            *(sink.settle for sink in sinks),
+            *(sink.flush for sink in sinks if self._to.at_once),
+            lambda: self._show(self._shown.flush),
+        )
 
     def flush(self) -> None:
         """Write out what is pending. Raises SinkError, after all have been flushed."""
-        _all(*(sink.flush for _, sink in self._sinks.values()))
+        _all(*(sink.flush for sink in self._packet_sinks()), *(sink.follow_clock for sink in self._rotating()))
 
     def close(self, counts: Mapping[str, HookCounts], missed: Mapping[str, int]) -> None:
         """End every file, with the counts by hook and the updates that found a map full.
 
         Raises SinkError, after all have been closed.
         """
-        for recorder in self._last.values():
-            recorder.commit(0, 0)
         _all(
-            *(partial(sink.close, counts) for _, sink in self._sinks.values()),
+            *(partial(recorder.commit, 0, 0) for recorder in self._last.values()),
+            *(partial(sink.close, counts) for sink in self._packet_sinks()),
             lambda: self._show(lambda: self._shown.close(time.time_ns(), counts, missed)),
+            *(() if self.flame is None else (self.flame.close,)),
         )
 
+    def _packet_sinks(self) -> list[PacketSink]:
+        shown = () if self._live is None else (self._live,)
+        return [*(sink for _, sink in self._sinks.values()), *shown]
+
+    def so_far(self) -> tuple[int, int] | None:
+        """The packets in the files, and the bytes of those that are not cut; None if no packets go to files."""
+        if not self._sinks:
+            return None
+        sinks = [sink for _, sink in self._sinks.values()]
+        whole = [sink.size for sink in sinks if not isinstance(sink, RotatingSink)]
+        return sum(sink.packets or 0 for sink in sinks), sum(whole)
+
+    @property
+    def complete(self) -> bool:
+        """Whether as many files as were asked for have been written."""
+        cut = self._rotating()
+        return bool(cut) and all(sink.complete for sink in cut)
+
+    def _rotating(self) -> list[RotatingSink]:
+        return [sink for _, sink in self._sinks.values() if isinstance(sink, RotatingSink)]
+
+    def notes(self) -> Iterator[str]:
+        """What is to be known of the files before they are written."""
+        for name, _ in self._sinks.values():
+            if name.endswith(PCAP):
+                yield f"{escape(name)} is pcap, which has no place for hook, reason, process and namespace: pcapng has"
+            if self._to.rotation is not None and self._to.rotation.overwrites(name):
+                yield f"each file replaces the one before: a time such as %H%M%S in '{escape(name)}' would keep them"
+
     def written(self) -> Iterator[tuple[str, int]]:
-        """Each file that did not fail: its name, as it was given, and how many packets went to it."""
+        """What did not fail: its name, as it was given, and how many packets went to it."""
         for name, sink in self._sinks.values():
             if sink.packets is not None:
-                yield "standard output" if name == "-" else name, sink.packets
+                many = f" ({sink.files} files)" if isinstance(sink, RotatingSink) and sink.files > 1 else ""
+                yield ("standard output" if name == "-" else name) + many, sink.packets
+
+
+def _key(name: str) -> str:
+    """Two names of one file would overwrite each other."""
+    return name if name == "-" else os.path.realpath(name)
 
 
 def _all(*actions: Callable[[], None]) -> None:

@@ -6,25 +6,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from xcapscript.layout import EVENT, PACKET, Value
+from xcapscript.layout import PACKET, Direction, PacketFlag, Value
 from xcapscript.sinks.values import text_of
 from xcapscript.unit import EventSpec
 
-_HEADER = bytes(EVENT.size)
-SYNTHETIC = 1
+DIRECTION_SHIFT = 2
+DIRECTION_MASK = 3
 
 
 @dataclass(frozen=True, slots=True)
 class PacketMeta:
-    """The fields of PACKET that tell packets apart. What is unknown is 0 or empty."""
+    """The fields of PACKET that say anything about the packet. What is unknown is 0 or empty."""
 
+    cpu: int
     wire_len: int
     cap_len: int
+    dropped: int
+    hash: int
+    gso_size: int
+    gso_segs: int
+    queue: int
+    ifindex: int
     netns: int
     reason: int
     pid: int
+    tid: int
     link: int
     flags: int
+    mac: int
     comm: bytes
     ifname: bytes
 
@@ -35,15 +44,31 @@ class PacketMeta:
         return cls(**{name: by_name[name] for name in _NAMES})
 
     @classmethod
-    def decode(cls, meta: bytes) -> PacketMeta:
-        """From the bytes of PACKET that follow EVENT."""
-        return cls.of(PACKET.decode(_HEADER + meta))
+    def decode(cls, record: bytes | memoryview) -> PacketMeta:
+        """From the bytes of a record."""
+        return cls.of(PACKET.decode(record))
+
+    @property
+    def direction(self) -> Direction:
+        return Direction(self.flags >> DIRECTION_SHIFT & DIRECTION_MASK)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it was made up from a socket."""
+        return bool(self.flags & PacketFlag.SYNTHETIC)
+
+    @property
+    def partial(self) -> bool:
+        """Whether more of it was wanted than could be read."""
+        return bool(self.flags & PacketFlag.PARTIAL)
 
     def comment(self, spec: EventSpec, reasons: Mapping[int, str]) -> str:
         """One line on where it was, why and by whom: `drop NETFILTER_DROP pid=812 comm=ping netns=4026532281`."""
         words = [spec.hook]
-        if self.flags & SYNTHETIC:
+        if self.synthetic:
             words.append("synthetic")
+        if self.partial:
+            words.append("partial")
         if spec.has_reason:
             words.append(self.reason_text(reasons))
         if self.comm:

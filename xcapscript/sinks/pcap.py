@@ -10,7 +10,9 @@ import struct
 from collections.abc import Mapping
 
 from xcapscript.layout import PACKET
+from xcapscript.native.writer import Writer
 from xcapscript.sinks.base import HookCounts
+from xcapscript.sinks.output import Output
 from xcapscript.sinks.pending import Pending
 from xcapscript.unit import EventSpec, LinkType
 
@@ -29,7 +31,12 @@ _FIELDS = struct.Struct("=II")
 _WIRE_LEN, _LINK = PACKET.field("wire_len").offset, PACKET.field("link").offset
 
 
-def whole_records(blocks: bytes, limit: int) -> int:
+def file_header(snaplen: int) -> bytes:
+    """What a file begins with: pcap-savefile(5)."""
+    return _FILE.pack(NANOSECONDS, 2, 4, 0, 0, snaplen or LARGEST, LinkType.EN10MB)
+
+
+def whole_records(blocks: bytes | memoryview, limit: int) -> int:
     """Of the first `limit` bytes of these records, how many belong to records that are complete within them."""
     at = 0
     while at + _RECORD.size <= limit:
@@ -41,13 +48,18 @@ def whole_records(blocks: bytes, limit: int) -> int:
 
 
 class PcapSink:
-    """A PacketSink that writes `path` (`-` is standard output), which it opens at once. Raises SinkError."""
+    """A PacketSink that writes `to` (`-` is standard output), which it opens at once if it is a path.
 
-    def __init__(self, path: str, snaplen: int) -> None:
-        self._file = Pending(path, whole_records)
+    With a `writer`, C writes what it has room for. Raises SinkError.
+    """
+
+    def __init__(self, to: str | Output, snaplen: int, *, writer: Writer | None = None) -> None:
+        self._writer = writer
+        self._file = Pending(to, whole_records, writer)
         self._parts: list[bytes | memoryview] = []
+        self._unsettled = 0
         self._packets = 0
-        self._file.put(_FILE.pack(NANOSECONDS, 2, 4, 0, 0, snaplen or LARGEST, LinkType.EN10MB))
+        self._file.put(file_header(snaplen))
         self._file.flush()
 
     def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
@@ -58,16 +70,27 @@ class PcapSink:
         before = _MAC.get(data[0] >> 4, _MAC[4]) if link == LinkType.RAW and cap_len else b""
         second, rest = divmod(time, _SECOND)
         self._parts += (_RECORD.pack(second, rest, cap_len + len(before), wire_len + len(before)), before, data)
+        self._unsettled += _RECORD.size + len(before) + cap_len
         self._packets += 1
+        if self._writer is not None:
+            # what C writes next comes behind this
+            self.settle()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file so far, those not written yet included."""
+        return self._file.size + self._unsettled
 
     @property
     def packets(self) -> int | None:
         """How many packets were taken; None when writing failed, as nobody has counted what was cut off."""
-        return None if self._file.failed else self._packets
+        by_c = 0 if self._writer is None else self._writer.packets
+        return None if self._file.failed else self._packets + by_c
 
     def settle(self) -> None:
         records = b"".join(self._parts)
         self._parts.clear()
+        self._unsettled = 0
         self._file.put(records)
 
     def flush(self) -> None:

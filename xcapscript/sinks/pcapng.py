@@ -9,21 +9,30 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from sys import byteorder
 from time import time_ns
 from typing import Any
 
-from xcapscript.layout import EVENT, PACKET
+from xcapscript.layout import EVENT, PACKET, PacketFlag
+from xcapscript.native.writer import Writer
 from xcapscript.sinks.base import HookCounts
 from xcapscript.sinks.blocks import (
     Statistics,
     comment_option,
+    custom_option,
+    dropcount_option,
+    flags_option,
+    hash_option,
     interface_description,
     interface_statistics,
     packet_frame,
+    queue_option,
     section_header,
     whole_blocks,
 )
-from xcapscript.sinks.packet import PacketMeta
+from xcapscript.sinks.metadata import CUSTOM_BINARY, Metadata
+from xcapscript.sinks.output import Output
+from xcapscript.sinks.packet import DIRECTION_SHIFT, PacketMeta
 from xcapscript.sinks.pending import Pending
 from xcapscript.sinks.values import ReasonNames, text_of
 from xcapscript.unit import Attachment, EventSpec, LinkType
@@ -34,10 +43,14 @@ KNOWN = 4096
 NO_DEVICE = "none"
 """if_name for packets that have no device."""
 
-_META = slice(EVENT.size, PACKET.size)
-_LENGTHS = struct.Struct("=II")  # wire_len and cap_len, with which PACKET goes on after EVENT
+KIND = slice(PACKET.field("ifindex").offset, PACKET.size)
+"""Where in a record that is which packets alike have in common."""
+
+_KEY = struct.Struct(f"=4x4s8x{PACKET.size - EVENT.size}s")  # of EVENT all but the id and the time
 _HEAD = struct.Struct("=12sII8s")
 _LOW = 0xFFFFFFFF
+_MAC_SIZE = 6
+_DIRECTION_AND_RECEPTION = 0x1F
 
 _Shape = tuple[bytes, bytes, bytes, slice]
 """The three pieces of `packet_frame`, and where in the record the packet's bytes are."""
@@ -53,6 +66,7 @@ class _Interface:
     name: str
     netns: int
     link: int
+    mac: bytes
 
     def description(self) -> str:
         attachment = f"{self.attachment.kind}:{self.attachment.target}" if self.attachment.target else ""
@@ -61,40 +75,58 @@ class _Interface:
 
 
 class PcapngSink:
-    """A PacketSink that writes `path` (`-` is standard output), which it opens at once. Raises SinkError."""
+    """A PacketSink that writes `to` (`-` is standard output), which it opens at once if it is a path. Raises SinkError.
 
-    def __init__(self, path: str, snaplen: int, *, clock: Callable[[], int] = time_ns) -> None:
+    With a `writer`, it teaches C each kind of packet that it meets, and then meets none of that kind any more.
+    """
+
+    def __init__(
+        self, to: str | Output, snaplen: int, *, writer: Writer | None = None, clock: Callable[[], int] = time_ns
+    ) -> None:
         self._clock = clock
         self._start = clock()
         self._snaplen = snaplen
         self._interfaces: dict[_Interface, int] = {}
-        self._shapes: defaultdict[int, dict[bytes, _Shape]] = defaultdict(dict)
+        self._shapes: defaultdict[int, dict[tuple[bytes, bytes], _Shape]] = defaultdict(dict)
         self._kinds: defaultdict[int, dict[bytes, tuple[int, bytes]]] = defaultdict(dict)
         self._reasons = ReasonNames()
         self._parts: list[bytes | memoryview] = []
+        self._unsettled = 0
         self._packets = 0
-        self._file = Pending(path, whole_blocks)
+        self._writer = writer
+        self._file = Pending(to, whole_blocks, writer)
         self._file.put(section_header())
         self._file.flush()
 
     def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
         # Hot: every line here is paid for by each of some 200,000 packets a second.
-        meta = record[_META].tobytes()
+        key = _KEY.unpack_from(record)
         try:
-            before, lengths, behind, data = self._shapes[spec.id][meta]
+            before, lengths, behind, data = self._shapes[spec.id][key]
         except KeyError:
-            before, lengths, behind, data = self._new_shape(spec, meta)
+            before, lengths, behind, data = self._new_shape(spec, key, record)
         self._parts += (_HEAD.pack(before, time >> 32, time & _LOW, lengths), record[data], behind)
+        self._unsettled += _HEAD.size + data.stop - data.start + len(behind)
         self._packets += 1
+        if self._writer is not None:
+            # what C writes next comes behind this
+            self.settle()
 
     @property
     def packets(self) -> int | None:
         """How many packets were taken; None when writing failed, as nobody has counted what was cut off."""
-        return None if self._file.failed else self._packets
+        by_c = 0 if self._writer is None else self._writer.packets
+        return None if self._file.failed else self._packets + by_c
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file so far, those not written yet included."""
+        return self._file.size + self._unsettled
 
     def settle(self) -> None:
         blocks = b"".join(self._parts)
         self._parts.clear()
+        self._unsettled = 0
         self._file.put(blocks)
 
     def flush(self) -> None:
@@ -110,28 +142,37 @@ class PcapngSink:
     def _empty(self) -> bytes:
         """tcpdump reads no file without an interface."""
         return interface_description(
-            link=LinkType.EN10MB, snaplen=self._snaplen, name=NO_DEVICE, description="no packets", filter_text=None
+            link=LinkType.EN10MB, snaplen=self._snaplen, name=NO_DEVICE, description="no packets"
         )
 
-    def _new_shape(self, spec: EventSpec, meta: bytes) -> _Shape:
-        kinds, shapes = self._kinds[spec.id], self._shapes[spec.id]
-        origin = meta[_LENGTHS.size :]
-        if origin not in kinds:
-            _bound(kinds)
-            kinds[origin] = self._new_kind(spec, PacketMeta.decode(meta))
-        interface, comment = kinds[origin]
-        original, captured = _LENGTHS.unpack_from(meta)
-        frame = packet_frame(interface, captured=captured, original=original, options=comment)
+    def _new_shape(self, spec: EventSpec, key: tuple[bytes, bytes], record: memoryview) -> _Shape:
+        packet = PacketMeta.decode(record)
+        kind = record[KIND].tobytes()
+        interface, shared = self._kind(spec, packet, kind)
+        options = custom_option(CUSTOM_BINARY, Metadata.of(packet).encode()) + shared
+        if self._writer is not None and self._writer.learn(spec.id, kind, interface, options):
+            self._shapes.clear()
+        options += _own(packet)
+        frame = packet_frame(interface, captured=packet.cap_len, original=packet.wire_len, options=options)
+        shapes = self._shapes[spec.id]
         _bound(shapes)
-        shapes[meta] = shape = (*frame, slice(spec.layout.size, spec.layout.size + captured))
+        shapes[key] = shape = (*frame, slice(spec.layout.size, spec.layout.size + packet.cap_len))
         return shape
 
-    def _new_kind(self, spec: EventSpec, packet: PacketMeta) -> tuple[int, bytes]:
-        return self._interface_id(spec, packet), comment_option(packet.comment(spec, self._reasons.of(spec)))
+    def _kind(self, spec: EventSpec, packet: PacketMeta, kind: bytes) -> tuple[int, bytes]:
+        """The interface of packets alike, and the options that they have in common."""
+        kinds = self._kinds[spec.id]
+        if kind not in kinds:
+            _bound(kinds)
+            flags = packet.flags >> DIRECTION_SHIFT & _DIRECTION_AND_RECEPTION
+            comment = comment_option(packet.comment(spec, self._reasons.of(spec)))
+            kinds[kind] = self._interface_id(spec, packet), (flags_option(flags) if flags else b"") + comment
+        return kinds[kind]
 
     def _interface_id(self, spec: EventSpec, packet: PacketMeta) -> int:
         name = text_of(packet.ifname) or NO_DEVICE
-        interface = _Interface(spec.hook, spec.attachment, spec.filter, name, packet.netns, packet.link)
+        mac = packet.mac.to_bytes(8, byteorder)[:_MAC_SIZE]
+        interface = _Interface(spec.hook, spec.attachment, spec.filter, name, packet.netns, packet.link, mac)
         if interface not in self._interfaces:
             self._interfaces[interface] = len(self._interfaces)
             block = interface_description(
@@ -140,8 +181,10 @@ class PcapngSink:
                 name=name,
                 description=interface.description(),
                 filter_text=interface.filter,
+                mac=mac if any(mac) else None,
             )
             self._parts.append(block)
+            self._unsettled += len(block)
         return self._interfaces[interface]
 
     def _statistics(self, counts: Mapping[str, HookCounts]) -> bytes:
@@ -157,7 +200,15 @@ class PcapngSink:
         return b"".join(blocks)
 
 
-def _bound(known: dict[bytes, Any]) -> None:
+def _own(packet: PacketMeta) -> bytes:
+    """The options that packets alike don't share."""
+    options = queue_option(packet.queue - 1) if packet.queue else b""
+    if packet.flags & PacketFlag.DEVICE_HASH:
+        options += hash_option(packet.hash)
+    return options + dropcount_option(packet.dropped) if packet.dropped else options
+
+
+def _bound(known: dict[Any, Any]) -> None:
     if len(known) >= KNOWN:
         known.clear()
 

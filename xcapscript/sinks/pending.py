@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xcapscript.native.writer import Writer
 from xcapscript.sinks.base import SinkError
 from xcapscript.sinks.output import Output, WholeBlocks
 
@@ -10,28 +11,56 @@ FLUSH_SIZE = 256 * 1024
 
 
 class Pending:
-    """Opens `path` (`-` is standard output) at once; `whole` tells blocks from each other. Raises SinkError."""
+    """Opens `to` (`-` is standard output) at once, if it is a path; `whole` tells blocks from each other.
 
-    def __init__(self, path: str, whole: WholeBlocks) -> None:
+    With a `writer`, what is pending is there, among what C puts there. Raises SinkError.
+    """
+
+    def __init__(self, to: str | Output, whole: WholeBlocks, writer: Writer | None = None) -> None:
         self._whole = whole
         self._blocks: list[bytes] = []
+        self._waiting = 0
         self._size = 0
+        self._writer = writer
         self.failed = False
-        self._output = Output(path)
+        self._output = Output(to) if isinstance(to, str) else to
+        if writer is not None:
+            writer.begin_file()
+
+    @property
+    def size(self) -> int:
+        """Bytes that were put, and by C."""
+        return self._size if self._writer is None else self._writer.file_size
 
     def put(self, blocks: bytes) -> None:
         """Take whole blocks; much of them is written at once."""
-        if blocks:
-            self._blocks.append(blocks)
-            self._size += len(blocks)
-        if self._size >= FLUSH_SIZE:
+        if self._writer is None:
+            if blocks:
+                self._blocks.append(blocks)
+                self._waiting += len(blocks)
+                self._size += len(blocks)
+            if self._waiting >= FLUSH_SIZE:
+                self.flush()
+        elif not self._writer.put(blocks):
             self.flush()
+            if not self._writer.put(blocks):  # larger than its buffer
+                self._write(blocks)
+                self._writer.count(len(blocks))
 
     def flush(self) -> None:
         """Write out what is pending. Raises SinkError, the first time."""
-        blocks = b"".join(self._blocks)
-        self._blocks.clear()
-        self._size = 0
+        if self._writer is None:
+            blocks = b"".join(self._blocks)
+            self._blocks.clear()
+            self._waiting = 0
+            self._write(blocks)
+            return
+        try:
+            self._write(self._writer.pending)
+        finally:
+            self._writer.clear()
+
+    def _write(self, blocks: bytes | memoryview) -> None:
         if self.failed or not blocks:
             return
         try:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
-from xcapscript.sinks.base import PacketSink
 from xcapscript.unit import EventSpec
+
+Dump = Callable[[EventSpec, int, memoryview], None]
+"""Takes a packet: `PacketSink.dump`, or what stands before it."""
 
 
 class Recorder:
-    """Keeps the last `size` packets for a file."""
+    """Keeps the last `size` packets, until they are dumped."""
 
-    def __init__(self, sink: PacketSink, size: int) -> None:
-        self._sink = sink
+    def __init__(self, dump: Dump, size: int) -> None:
+        self._dump = dump
         self._kept: deque[tuple[EventSpec, int, bytes]] = deque(maxlen=size)
         self._open_until = 0
 
     def keep(self, spec: EventSpec, time: int, record: memoryview) -> None:
         """Take a packet, at `time` ns since 1970; just after a commit it is written at once."""
         if time < self._open_until:
-            self._sink.dump(spec, time, record)
+            self._dump(spec, time, record)
         else:
             self._kept.append((spec, time, bytes(record)))
 
@@ -27,5 +30,5 @@ class Recorder:
         """Write what is kept, and what comes in the `after` ns from `time` on."""
         while self._kept:
             spec, when, record = self._kept.popleft()
-            self._sink.dump(spec, when, memoryview(record))
+            self._dump(spec, when, memoryview(record))
         self._open_until = max(self._open_until, time + after)

@@ -10,6 +10,8 @@
 #define XCAP_ARPHRD_ETHER 1
 #define XCAP_ARPHRD_LOOPBACK 772
 
+#define XCAP_PACKET_OUTGOING 4
+
 #define XCAP_MACS 12
 #define XCAP_TAGGED 16 /* MAC addresses and a VLAN tag */
 #define XCAP_FRONT 256 /* bytes of a packet that may lie before skb->data, and be followed by bytes in pages */
@@ -106,27 +108,49 @@ XCAP_INLINE long xcap_read_paged(struct sk_buff *skb, struct xcap_dynptr *dynptr
 	return xcap_dynptr_read(to, count, dynptr, offset - data, 0);
 }
 
-/* Read the packet's first `count` bytes, of those that can be read; how many were, 0 if none. */
+/* How many of the packet's first bytes are read where they lie: the kernel's own functions read from skb->data on. */
+XCAP_INLINE u64 xcap_front(const struct xcap_hit *hit)
+{
+	u64 front = (s32)hit->data > 0 ? hit->data : 0;
+
+	return front < XCAP_TAGGED && hit->tag_len ? XCAP_TAGGED : front;
+}
+
+XCAP_INLINE long xcap_read_front(const struct xcap_hit *hit, const struct sk_buff *skb, u8 *to, u64 front)
+{
+	asm volatile("" : "+r"(front));
+	if (front > XCAP_FRONT)
+		return -1;
+	return front ? xcap_read_linear(hit, skb, to, front, XCAP_FRONT) : 0;
+}
+
+XCAP_INLINE long xcap_read_front_and_pages(const struct xcap_hit *hit, const struct sk_buff *skb,
+					   struct xcap_dynptr *dynptr, u8 *to, u64 count, const u64 limit)
+{
+	u64 front = xcap_front(hit);
+
+	asm volatile("" : "+r"(front));
+	if (front > XCAP_FRONT || count < front || xcap_read_front(hit, skb, to, front))
+		return -1;
+	u64 rest = count - front;
+	asm volatile("" : "+r"(rest));
+	if (rest > limit)
+		return -1;
+	return xcap_read_paged((struct sk_buff *)skb, dynptr, hit->data, front, to + front, rest);
+}
+
+/* Read the packet's first `count` bytes; how many were, 0 if none. Where not all that should be readable is, cap_len
+ * becomes smaller. */
 XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int typed,
 				 struct xcap_dynptr *dynptr, u8 *to, u64 count, const u64 limit)
 {
-	u64 before = (s32)hit->data > 0 ? hit->data : 0;
-
-	if (!typed || count <= hit->linear_len)
-		return xcap_read_linear(hit, skb, to, count, limit) ? 0 : count;
-	/* The kernel reads from skb->data on; what lies before is linear. */
-	if (before < XCAP_TAGGED && hit->tag_len)
-		before = XCAP_TAGGED;
-	if (count < before)
-		return 0;
-	asm volatile("" : "+r"(before));
-	if (before > XCAP_FRONT || (before && xcap_read_linear(hit, skb, to, before, XCAP_FRONT)))
-		return 0;
-	u64 rest = count - before;
-	asm volatile("" : "+r"(rest));
-	if (rest > limit)
-		return 0;
-	return xcap_read_paged((struct sk_buff *)skb, dynptr, hit->data, before, to + before, rest) ? 0 : count;
+	if (typed && skb && count > hit->linear_len) {
+		if (!xcap_read_front_and_pages(hit, skb, dynptr, to, count, limit))
+			return count;
+		/* pages that no CPU can read, as those of devmem TCP are */
+		hit->cap_len = count = hit->linear_len;
+	}
+	return xcap_read_linear(hit, skb, to, count, limit) ? 0 : count;
 }
 
 /* Set all of the hit but the event, and read the window: `window` has room for XCAP_FRONT bytes more.

@@ -164,26 +164,6 @@ XCAP_INLINE u32 xcap_netns(struct xcap_hit *hit, const struct sk_buff *skb)
 	return inum;
 }
 
-/* Fill what goes with every packet that is sent; the sender sets id and cap_len. */
-XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, u32 reason)
-{
-	struct xcap_packet_event *event = &hit->event;
-	u64 task = bpf_get_current_pid_tgid();
-
-	event->cpu = bpf_get_smp_processor_id();
-	event->time = bpf_ktime_get_ns();
-	event->wire_len = hit->wire_len;
-	event->ifindex = xcap_ifindex(hit, skb);
-	event->netns = xcap_netns(hit, skb);
-	event->reason = reason;
-	event->pid = task >> 32;
-	event->tid = task;
-	event->link = hit->link;
-	event->flags = hit->synthetic;
-	xcap_comm(hit, skb, event->comm);
-	xcap_ifname(hit, skb, event->ifname);
-}
-
 /* BPF divides without sign only; division by zero gives 0 there, and is undefined in C. */
 XCAP_INLINE u64 xcap_div_u64(u64 a, u64 b)
 {

@@ -7,8 +7,6 @@
 
 #include <xcap/filter.h>
 
-#define XCAP_PACKET_OUTGOING 4
-
 /* `with_ifindex`: the filter asks for it. `outgoing`: at the hook every packet is on its way out, which only copies for
  * packet sockets are marked with. */
 XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const struct sk_buff *skb, const int typed,

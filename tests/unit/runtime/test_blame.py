@@ -253,3 +253,9 @@ def test_a_map_that_cannot_be_made_is_the_machines(why: str, advice: str | None)
         blame_compiler(UNIT, f"could not open bpf map: xcap_map_164, error: {why}\n", died=False)
     assert error.value.message == f"the kernel does not give us a map: {why}"
     assert (advice or "") in (error.value.advice or "")
+
+
+def test_a_buffer_that_there_is_no_memory_for_can_be_smaller() -> None:
+    with pytest.raises(KernelError, match="no memory for the buffer") as error:
+        blame_compiler(UNIT, "could not open bpf map: xcap_events, error: Cannot allocate memory\n", died=False)
+    assert "--buffer-size" in (error.value.advice or "")

@@ -1,11 +1,11 @@
 """Events and ring records as the reader hands them to the sinks."""
 
-import struct
+import sys
 from collections.abc import Callable
 
 import pytest
 
-from xcapscript.layout import PACKET, Layout
+from xcapscript.layout import PACKET, Layout, size_of
 from xcapscript.source import Source
 from xcapscript.unit import Attachment, EventKind, EventSpec, HookKind
 
@@ -17,7 +17,7 @@ NETFILTER_DROP = 8
 def make_spec() -> Callable[..., EventSpec]:
     def make(kind: EventKind = EventKind.DUMP, layout: Layout = PACKET, **given: object) -> EventSpec:
         fields: dict[str, object] = {
-            "id": 3,
+            "id": 0,
             "kind": kind,
             "layout": layout,
             "hook": "drop",
@@ -33,11 +33,14 @@ def make_spec() -> Callable[..., EventSpec]:
 
 @pytest.fixture
 def make_record() -> Callable[..., bytes]:
-    """A ring record: struct xcap_packet_event as the kernel lays it out, and the packet behind it."""
+    """A ring record: the fields of PACKET, zero where nothing is said, and the packet behind them."""
 
     def make(data: bytes, **given: int | bytes) -> bytes:
         fields: dict[str, int | bytes] = {
+            "id": 0,
             "wire_len": len(data),
+            "cap_len": len(data),
+            "ifindex": 2,
             "netns": NETNS,
             "reason": NETFILTER_DROP,
             "pid": 812,
@@ -46,8 +49,13 @@ def make_record() -> Callable[..., bytes]:
             "ifname": b"veth-b",
             **given,
         }
-        numbers = [fields[name] for name in ("netns", "reason", "pid", "pid", "link")]
-        head = struct.pack("=IIQIII", 3, 0, 0, fields["wire_len"], len(data), 2)
-        return head + struct.pack("=IIIIHH16s16s", *numbers, 0, fields["comm"], fields["ifname"]) + data
+        fields.setdefault("tid", fields["pid"])
+        record = bytearray(PACKET.size)
+        for name, value in fields.items():
+            place = PACKET.field(name)
+            size = size_of(place.type)
+            packed = value if isinstance(value, bytes) else value.to_bytes(size, sys.byteorder)
+            record[place.offset : place.offset + len(packed)] = packed
+        return bytes(record) + data
 
     return make

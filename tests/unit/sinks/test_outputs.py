@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import io
 import json
@@ -11,8 +12,9 @@ import pytest
 from xcapscript.layout import EVENT, lay_out
 from xcapscript.sinks.base import HookCounts, SinkError
 from xcapscript.sinks.outputs import Destinations, Form, Outputs
+from xcapscript.sinks.rotation import Rotation
 from xcapscript.source import Source
-from xcapscript.types import U64
+from xcapscript.types import U64, StackType
 from xcapscript.unit import Aggregation, EventKind, EventSpec, MapSpec, Unit
 
 SpecMaker = Callable[..., EventSpec]
@@ -85,6 +87,51 @@ def test_lines_and_packets_in_one_file_are_refused(tmp_path: Path, make_spec: Sp
     outputs(Destinations(io.StringIO(), os.devnull, lines=os.devnull), make_spec())
 
 
+def test_a_terminal_gets_no_more_than_can_be_read(make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    for terminal in (True, False):
+        spec, stream = make_spec(EventKind.LINE), io.StringIO()
+        stream.isatty = lambda shown=terminal: shown  # type: ignore[method-assign, misc]
+        found = outputs(Destinations(stream), spec)
+        record = memoryview(make_record(IP, link=101))
+        for _ in range(1000):
+            found.handler(spec)(TIME, record)
+        found.close({}, {})
+        assert (" more" in stream.getvalue()) is terminal
+        assert (len(stream.getvalue().splitlines()) == 1000) is not terminal
+
+
+def test_a_flame_graph_in_a_file_of_packets_is_refused(tmp_path: Path, make_spec: SpecMaker) -> None:
+    path = str(tmp_path / "f")
+    with pytest.raises(SinkError, match="packets are written to it"):
+        outputs(Destinations(io.StringIO(), path, flame=path), make_spec())
+
+
+def test_a_flame_graph_is_written_at_the_end(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    path, spec = tmp_path / "f.folded", make_spec(EventKind.LINE)
+    key = lay_out("key", [("stack", StackType(2))])
+    of = dataclasses.replace(COUNT, key=key)
+    found = outputs(Destinations(io.StringIO(), flame=str(path)), spec)
+    assert found.flame is not None
+    found.flame.add(of, {(5).to_bytes(key.size, "little"): 3})
+    assert path.read_text() == ""
+    run(found, spec, make_record(IP, link=101))
+    assert path.read_text() == "0x5 3\n"
+    assert found.flame.stacks == 1
+
+
+def test_how_far_it_is(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    path, dump = tmp_path / "f", make_spec(EventKind.DUMP)
+    found = outputs(Destinations(io.StringIO(), str(path)), dump)
+    empty = found.so_far()
+    assert empty is not None
+    assert empty[0] == 0
+    found.handler(dump)(TIME, memoryview(make_record(IP, link=101)))
+    found.settle()
+    found.flush()
+    assert found.so_far() == (1, path.stat().st_size)
+    assert outputs(Destinations(io.StringIO()), make_spec(EventKind.LINE)).so_far() is None
+
+
 class FullStream(io.StringIO):
     def write(self, _text: str, /) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -110,7 +157,7 @@ def test_standard_error_is_called_so(
 
 def test_files_are_ended_also_when_lines_fail(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker) -> None:
     path, dump = tmp_path / "f", make_spec(EventKind.DUMP)
-    shown = make_spec(EventKind.PRINTF, lay_out("values", [(f.name, f.type) for f in EVENT.fields]), id=4, format="x")
+    shown = make_spec(EventKind.PRINTF, lay_out("values", [(f.name, f.type) for f in EVENT.fields]), id=1, format="x")
     found = outputs(Destinations(FullStream(), str(path)), dump, shown)
     found.handler(dump)(TIME, memoryview(make_record(IP, link=101)))
     with pytest.raises(SinkError):
@@ -126,3 +173,68 @@ def test_a_name_is_made_once(tmp_path: Path, make_spec: SpecMaker, monkeypatch: 
     (name,) = found.named_by_us
     assert name.startswith("xcap-")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_with_nothing_to_write_to_tcpdump_shows_packets_and_no_file_is_made(
+    tmp_path: Path,
+    make_spec: SpecMaker,
+    make_record: RecordMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = make_spec()
+    found = outputs(Destinations(io.StringIO(), tcpdump=("-nt",)), spec)
+    run(found, spec, make_record(IP, link=101))
+    assert capfd.readouterr().out.startswith("IP 1.2.3.4 > 5.6.7.8:")
+    assert list(tmp_path.iterdir()) == []
+    assert list(found.written()) == []
+
+
+def test_packets_of_a_file_are_shown_as_well(
+    tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    named, other = make_spec(id=0, path=str(tmp_path / "f.pcap")), make_spec(id=1)
+    found = outputs(Destinations(io.StringIO(), tcpdump=("-nt",), last=1), named, other)
+    for spec in (named, named, other):
+        found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
+    found.settle()
+    found.close({}, {})
+    assert capfd.readouterr().out.count("IP 1.2.3.4 > 5.6.7.8:") == 2
+    assert list(found.written()) == [(str(tmp_path / "f.pcap"), 1)]
+
+
+@pytest.mark.parametrize("at_once", [{}, {"at_once": True}])
+def test_at_once_is_after_each_batch(
+    tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker, at_once: dict[str, bool]
+) -> None:
+    spec, path = make_spec(), tmp_path / "f.pcapng"
+    found = outputs(Destinations(io.StringIO(), str(path), **at_once), spec)
+    empty = path.stat().st_size
+    found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
+    found.settle()
+    assert (path.stat().st_size > empty) == bool(at_once)
+    found.flush()
+    assert path.stat().st_size > empty
+
+
+def test_files_of_two_names_do_not_become_one(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    first, second = make_spec(id=0, path=str(tmp_path / "f")), make_spec(id=1, path=str(tmp_path / "f1"))
+    found = outputs(Destinations(io.StringIO(), rotation=Rotation(size=150)), first, second)
+    for spec in (first, first, second):
+        found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
+    with pytest.raises(SinkError, match=r"cannot write '.*/f1': it belongs to '.*/f1'"):
+        found.settle()
+    found.close({}, {})
+    assert list(found.written()) == [(str(tmp_path / "f1"), 1)]
+
+
+def test_a_name_that_is_made_here_has_a_time_in_it_where_time_cuts(
+    tmp_path: Path, make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = outputs(Destinations(io.StringIO(), rotation=Rotation(seconds=60)), make_spec())
+    assert found.named_by_us == ["xcap-%Y%m%d-%H%M%S.pcapng"]
+    (path,) = tmp_path.iterdir()
+    assert "%" not in path.name
+    assert not list(found.notes())

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from xcapscript.layout import PACKET
-from xcapscript.sinks.base import HookCounts
 from xcapscript.sinks.recorder import Recorder
 from xcapscript.source import Source
 from xcapscript.unit import Attachment, EventKind, EventSpec, HookKind
@@ -22,16 +19,10 @@ class Kept:
     def dump(self, _spec: EventSpec, time: int, record: memoryview) -> None:
         self.packets.append((time, bytes(record)))
 
-    def settle(self) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def close(self, counts: Mapping[str, HookCounts]) -> None: ...
-
 
 def test_the_last_packets_are_written_once_and_in_order() -> None:
     sink = Kept()
-    recorder = Recorder(sink, 3)
+    recorder = Recorder(sink.dump, 3)
     for number in range(5):
         recorder.keep(SPEC, number, memoryview(bytes([number])))
     assert sink.packets == []
@@ -42,7 +33,7 @@ def test_the_last_packets_are_written_once_and_in_order() -> None:
 
 def test_what_is_kept_is_a_copy() -> None:
     sink, record = Kept(), bytearray(b"a")
-    recorder = Recorder(sink, 3)
+    recorder = Recorder(sink.dump, 3)
     recorder.keep(SPEC, 1, memoryview(record))
     record[:] = b"b"
     recorder.commit(2, 0)
@@ -51,7 +42,7 @@ def test_what_is_kept_is_a_copy() -> None:
 
 def test_what_comes_soon_after_is_written_at_once_and_then_kept_again() -> None:
     sink = Kept()
-    recorder = Recorder(sink, 3)
+    recorder = Recorder(sink.dump, 3)
     recorder.commit(100, 50)
     for time in (120, 149, 150, 151):
         recorder.keep(SPEC, time, memoryview(b"x"))

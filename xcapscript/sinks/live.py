@@ -1,0 +1,106 @@
+"""Packets shown by tcpdump while they are captured: it reads them from a pipe, and writes to standard output."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+from xcapscript.sinks.base import HookCounts, SinkError
+from xcapscript.sinks.output import Output
+from xcapscript.sinks.pcap import PcapSink, file_header
+from xcapscript.unit import EventSpec
+
+# before what the user gives, as that may end with an expression
+_COMMAND = ("tcpdump", "-l", "-r", "-")
+_STDOUT = 1
+_PATIENCE = 10
+"""Seconds that tcpdump has to say what it thinks of its options."""
+
+
+def refusal(flags: Sequence[str]) -> str | None:
+    """What tcpdump has against these options, by trying them on no packets; None if it takes them.
+
+    Raises SinkError if there is no tcpdump.
+    """
+    with suppress(subprocess.TimeoutExpired), _told_if_missing():
+        done = subprocess.run(
+            [*_COMMAND, *flags], input=file_header(0), capture_output=True, check=False, timeout=_PATIENCE
+        )
+        if done.returncode:
+            said = done.stderr.decode(errors="backslashreplace").splitlines()
+            return next((line for line in said if line.startswith("tcpdump: ")), f"tcpdump: status {done.returncode}")
+    return None
+
+
+class TcpdumpSink:
+    """A PacketSink that starts tcpdump with these options, and shows each batch at once.
+
+    Raises SinkError, once: of tcpdump's own end with `errno` EPIPE, as of any reader that has seen enough.
+    """
+
+    def __init__(self, flags: Sequence[str], snaplen: int) -> None:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            # Ctrl-C is ours alone: tcpdump ends when it has shown everything.
+            with _told_if_missing():
+                self._process = subprocess.Popen([*_COMMAND, *flags], stdin=reading, start_new_session=True)
+        except SinkError:
+            os.close(writing)
+            raise
+        finally:
+            os.close(reading)
+        self._ended = False
+        self._pipe = PcapSink(Output("the pipe to tcpdump", descriptor=writing), snaplen)
+
+    def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
+        self._pipe.dump(spec, time, record)
+
+    def settle(self) -> None:
+        self._attempt(self._pipe.settle)
+        self._attempt(self._pipe.flush)
+
+    def flush(self) -> None:
+        """Tell if tcpdump has ended; `settle` has written everything."""
+        if not self._ended and self._process.poll() is not None:
+            self._fail()
+
+    def close(self, counts: Mapping[str, HookCounts]) -> None:
+        """Wait until tcpdump has shown everything."""
+        self._attempt(lambda: self._pipe.close(counts))
+        if not self._ended and self._process.wait():
+            self._fail()
+
+    def _attempt(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except SinkError as error:
+            if error.errno != errno.EPIPE:
+                raise
+            if not self._ended:
+                self._process.wait()
+                self._fail()
+
+    def _fail(self) -> None:
+        self._ended = True
+        status = self._process.returncode
+        enough = status <= 0 or _nobody_reads(_STDOUT)
+        raise SinkError(f"tcpdump has ended with status {status}", errno=errno.EPIPE if enough else None)
+
+
+def _nobody_reads(descriptor: int) -> bool:
+    """Whether this is a pipe whose other end is closed."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+@contextmanager
+def _told_if_missing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SinkError(f"cannot run tcpdump: {error.strerror}") from error
