@@ -20,8 +20,8 @@ from xcapscript.sinks.outputs import Outputs
 from xcapscript.unit import EventKind, EventSpec, HookKind, MapSpec, Unit
 
 POLL, IDLE_POLL = 10_000_000, 50_000_000
-"""ns between two looks at the ring, while there is something in it and when there is not: it holds more than the
-fastest sender puts in meanwhile."""
+"""ns between two looks at the buffer, while much comes and while little or nothing does: it holds more than the fastest
+sender puts in meanwhile."""
 
 FLUSH = 500_000_000
 """ns that files may lag behind."""
@@ -92,7 +92,8 @@ class Session:
         wait = POLL
         while self._ending is None and keep_on():
             until_timer = self._probes.run_due()
-            wait = min(wait + POLL, IDLE_POLL) if not self._poll() else POLL
+            self._poll()
+            wait = POLL if self._ring.busy else min(wait + POLL, IDLE_POLL)
             # Small batches would cost more than they hold: only a full one means that there is more to do at once.
             if not self._ring.full:
                 sleep((wait if until_timer is None else max(0, min(wait, until_timer))) / 1e9)

@@ -18,6 +18,7 @@ from xcapscript.compiler import compile_script
 from xcapscript.kernel import bpf
 from xcapscript.kernel.libbpf import RunOptions, load
 from xcapscript.kernel.live import LiveKernel
+from xcapscript.kernel.typed import macros
 from xcapscript.library import default_library
 from xcapscript.pcap.cbpf import Ancillary, Class, Instruction, Mode
 from xcapscript.pcap.libpcap import PcapError, compile_expression, offline_matcher
@@ -33,7 +34,7 @@ NETMASK = 0xFFFFFF00
 
 LINK_ACCESS = re.compile(r"\b(ether|link)\s*\[")
 WORD = 8
-CFLAGS = ("-w", "-DXCAP_TYPED=0", "-DXCAP_bpf_dynptr_from_skb=0x7f000001")
+CFLAGS = ("-w", "-DXCAP_TYPED=0", *(f"-D{name}={number}" for name, number in macros().items()))
 """Untyped: a program that is run by hand has no sk_buff which the verifier trusts."""
 
 

@@ -15,10 +15,12 @@ from xcapscript.unit import Buffer, Unit
 class Reader(Protocol):
     """Takes batches out of what lies between kernel and user space.
 
-    `full`: there is more to be taken at once. `unfinished`: a record has been begun, and is still being written.
+    `full`: there is more to be taken at once. `busy`: much had come since the last time. `unfinished`: a record has
+    been begun, and is still being written.
     """
 
     full: bool
+    busy: bool
     unfinished: bool
 
     def take(self, *, final: bool = False) -> Sequence[Record]:

@@ -18,7 +18,7 @@ from time import monotonic_ns
 from xcapscript.errors import KernelError
 from xcapscript.kernel.bpf import online_cpus, open_output, update
 from xcapscript.native.ring import NativeRing
-from xcapscript.runtime.ring import BATCH, WINDOW, Record
+from xcapscript.runtime.ring import BATCH, BUSY_SHARE, WINDOW, Record
 
 SAMPLE = 9
 """PERF_RECORD_SAMPLE. Another, PERF_RECORD_LOST, says nothing that the programs have not counted."""
@@ -92,6 +92,11 @@ class CpuBuffer:
         self._positions[TAIL] = min((position for _, position, _ in self._waiting), default=self._next)
 
     @property
+    def busy(self) -> bool:
+        """Whether much waits to be read."""
+        return (self._positions[HEAD] - self._positions[TAIL]) * BUSY_SHARE > len(self._data)
+
+    @property
     def empty(self) -> bool:
         return not self._waiting and self._positions[HEAD] == self._next
 
@@ -136,6 +141,7 @@ class PerfBuffers:
             raise KernelError(f"{message}: {error.strerror}", advice=advice) from None
         self._look_at = monotonic_ns() + LOOK
         self.full = False
+        self.busy = False
         self.unfinished = False
         """Never: what is not finished is not seen."""
 
@@ -158,6 +164,7 @@ class PerfBuffers:
         if now >= self._look_at:
             self._look_at = now + LOOK
             self._follow()
+        self.busy = any(buffer.busy for buffer in self._buffers)
         for buffer in self._buffers:
             buffer.read(max(1, BATCH // len(self._buffers)))
         horizon = END_OF_TIME if final else now - WINDOW

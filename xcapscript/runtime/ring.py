@@ -27,6 +27,9 @@ WINDOW = 1_000_000
 BATCH = 8192
 """Records taken at once at the most, so that the ring is given back while the rest is worked on."""
 
+BUSY_SHARE = 64
+"""The part of a buffer, as one in so many, that comes between two looks when it is looked at often."""
+
 Record = tuple[int, int, memoryview]
 """Time (CLOCK_MONOTONIC, ns), event id, and the whole record, which is valid until the batch is released."""
 
@@ -51,6 +54,7 @@ class Ring:
         self._sorted = True
         self.unfinished = False
         self.full = False
+        self.busy = False
 
     def take(self, *, final: bool = False) -> Sequence[Record]:
         """The records that have come, oldest first. The youngest wait for one that may be late, unless it is the last
@@ -74,6 +78,7 @@ class Ring:
     def _read(self) -> list[Record]:
         """The finished records at the head of the ring, a batch at the most."""
         position, producer = self._consumer[0], self._producer[0]
+        self.busy = (producer - position) * BUSY_SHARE > self._size
         words, quads, data = self._words, self._quads, self._data
         at = start = position & (self._size - 1)
         end = at + (producer - position)
@@ -140,6 +145,7 @@ class RingInC(Ring):
         state = self._native.state
         self.full, self.unfinished = bool(state.full), bool(state.unfinished)
         self._held = state.position != state.end
+        self.busy = (state.end - self._consumer[0]) * BUSY_SHARE > self._size
         return _Records(self._native, self._data, self._words, count)
 
     @property

@@ -236,6 +236,8 @@ def test_help_names_every_option() -> None:
         "--why",
         "--check",
         "--dump",
+        "--buffer",
+        "--buffer-size",
     ]
     assert [option for option in options if f"  {option} " not in out and f"  {option}\n" not in out] == []
     assert "exit status: 0; exit(n)'s n; 1 the program is wrong" in out
