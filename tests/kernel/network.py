@@ -63,4 +63,4 @@ def make_network() -> Network:
 
 def remove_network(net: Network) -> None:
     for name in (net.a, net.b):
-        sh(f"ip netns pids {name} | xargs -r kill -9; ip netns delete {name}", check=False)
+        sh(f"for pid in $(ip netns pids {name}); do kill -9 $pid; done; ip netns delete {name}", check=False)

@@ -127,7 +127,7 @@ def test_tshark_shows_what_comes_out_of_a_pipe(net: Network) -> None:
     with subprocess.Popen(net.in_a("ping -i 0.2 -w 60 10.78.0.2"), shell=True, stdout=subprocess.DEVNULL) as ping:
         shown, _ = tshark.communicate(timeout=PATIENCE)
         assert xcap.wait(PATIENCE) == 0  # nobody reads any more: no mistake
-        sh(f"ip netns pids {net.a} | xargs -r kill")
+        sh(f"for pid in $(ip netns pids {net.a}); do kill $pid; done")
         ping.wait(PATIENCE)
     xcap.stderr.close()
     rows = [line.split("\t") for line in shown.splitlines()]
