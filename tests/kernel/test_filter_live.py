@@ -23,7 +23,7 @@ from tests.packets import arp, eth, frames, geneve, gre, icmp, ipv4, ipv6, tcp, 
 
 pytestmark = pytest.mark.kernel
 
-SNAPLEN = 16384
+SNAPLEN = 262144
 """The most that xcap keeps of a packet: tcpdump is asked for as much."""
 
 SYN = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn"

@@ -182,8 +182,9 @@ def _send_packet(out: Emitter, context: Context, spec: EventSpec, snaplen: int, 
         _read_bytes(out, snaplen)
         _send(out, context, "&hit->event", "sizeof(hit->event) + cap", dropped)
         return
+    # BCC makes ringbuf_reserve(0) a call of bpf_ringbuf_reserve() with the map: here that gives the map.
     out.line("void *(*bpf_ringbuf_reserve)(void *, u64, u64) = xcap_itself;")
-    out.line("long failed = 1;")
+    out.line("long failed = 1; /* above 0: not tried, or the pages could not be read */")
     out.line(f"if (typed && skb && hit->cap_len > {LARGEST_COPY})")
     out.line(f"\tfailed = xcap_send_large(hit, skb, &dynptr, xcap_events.ringbuf_reserve(0), {snaplen});")
     with out.block("if (failed > 0)"):

@@ -23,7 +23,13 @@ _LOG_SIZE = 1 << 24
 DYNPTR_FROM_SKB = "bpf_dynptr_from_skb"
 """Reads a packet wherever its bytes are; raw tracepoints may call it from Linux 6.12 on."""
 
-PLACEHOLDERS: Mapping[str, int] = {DYNPTR_FROM_SKB: 0x7F000001, "bpf_rdonly_cast": 0x7F000002}
+PLACEHOLDERS: Mapping[str, int] = {
+    DYNPTR_FROM_SKB: 0x7F000001,
+    "bpf_rdonly_cast": 0x7F000002,
+    "bpf_iter_num_new": 0x7F000003,
+    "bpf_iter_num_next": 0x7F000004,
+    "bpf_iter_num_destroy": 0x7F000005,
+}
 """Numbers that stand for kernel functions in what BCC compiles: they are the numbers of no helper."""
 
 CAST_TYPES = ("bpf_dynptr", "skb_shared_info")

@@ -5,9 +5,8 @@
 #include <xcap/describe.h>
 
 #define XCAP_PIECE 4096
-#define XCAP_PIECES 65 /* of the largest packet that is kept: the first one may be cut short */
 
-/* BCC names a map only where it is given to bpf_ringbuf_reserve() or the like: the name is to mean this one there. */
+/* Takes the place of bpf_ringbuf_reserve() where a map is needed: BCC names one only in calls of its own functions. */
 XCAP_INLINE void *xcap_itself(void *map, u64 size, u64 flags)
 {
 	return map;
@@ -19,7 +18,13 @@ static void (*xcap_discard)(void *dynptr, u64 flags) = (void *)200;
 static long (*xcap_dynptr_write)(void *dynptr, u32 offset, void *from, u32 size, u64 flags) = (void *)202;
 static void *(*xcap_dynptr_data)(void *dynptr, u32 offset, u32 size) = (void *)203;
 
-/* Note that `cap` bytes go with the event, and whether more were to be had by the snaplen, `limit`. */
+/* The verifier looks at two or three turns of such a loop, if values are as unknown to it in one as in the other. Of a
+ * bounded loop it looks at all. These are kernel functions, called as in packet.h. */
+static int (*xcap_iter_new)(u64 *turns, int start, int end) = (void *)XCAP_bpf_iter_num_new;
+static int *(*xcap_iter_next)(u64 *turns) = (void *)XCAP_bpf_iter_num_next;
+static void (*xcap_iter_destroy)(u64 *turns) = (void *)XCAP_bpf_iter_num_destroy;
+
+/* Note that `cap` bytes go with the event, and whether they should be more: `limit` is the snaplen. */
 XCAP_INLINE void xcap_note_captured(struct xcap_packet_event *event, u32 cap, const u32 limit)
 {
 	event->cap_len = cap;
@@ -28,30 +33,36 @@ XCAP_INLINE void xcap_note_captured(struct xcap_packet_event *event, u32 cap, co
 		event->flags |= XCAP_FLAG_PARTIAL;
 }
 
+XCAP_INLINE long xcap_read_piece(const struct xcap_hit *hit, struct xcap_dynptr *packet, struct xcap_dynptr *record,
+				 u32 offset)
+{
+	void *to = xcap_dynptr_data(record, sizeof(hit->event) + offset, XCAP_PIECE);
+
+	return to ? xcap_dynptr_read(to, XCAP_PIECE, packet, offset - hit->data, 0) : -1;
+}
+
 /* Read the packet's first `cap` bytes into a record, piece by piece; the last one overlaps the one before. */
 XCAP_INLINE long xcap_read_into(struct xcap_hit *hit, const struct sk_buff *skb, struct xcap_dynptr *packet,
-				struct xcap_dynptr *record, const u32 cap)
+				struct xcap_dynptr *record, const u32 cap, const u32 limit)
 {
-	u32 offset = xcap_front(hit);
 	u8 *to = xcap_dynptr_data(record, sizeof(hit->event), XCAP_PIECE);
+	u32 offset = xcap_front(hit);
+	long failed = 0;
+	u64 turns;
 
 	if (!to || xcap_read_front(hit, skb, to, offset) || xcap_dynptr_from_skb((struct sk_buff *)skb, 0, packet))
 		return -1;
-#pragma clang loop unroll(disable)
-	for (u32 piece = 0; piece < XCAP_PIECES && offset < cap; piece++) {
-		if (offset > cap - XCAP_PIECE)
-			offset = cap - XCAP_PIECE;
-		to = xcap_dynptr_data(record, sizeof(hit->event) + offset, XCAP_PIECE);
-		if (!to || xcap_dynptr_read(to, XCAP_PIECE, packet, offset - hit->data, 0))
-			return -1;
-		offset += XCAP_PIECE;
+	xcap_iter_new(&turns, 0, limit / XCAP_PIECE);
+	while (!failed && offset < cap - XCAP_PIECE && xcap_iter_next(&turns)) {
+		failed = xcap_read_piece(hit, packet, record, offset);
+		offset = xcap_scalar(&hit->room, offset + XCAP_PIECE);
 	}
-	return 0;
+	xcap_iter_destroy(&turns);
+	return failed ? failed : xcap_read_piece(hit, packet, record, cap - XCAP_PIECE);
 }
 
-/* Send the hit's event with the packet's first bytes, more than XCAP_PIECE and no more than `limit`. As
- * bpf_ringbuf_output() does it gives 0, or what is not 0 where there is no room. 1 where the bytes cannot be read: cap_len
- * is smaller then. */
+/* Send the hit's event with the packet's first `limit` bytes; there are to be more than XCAP_PIECE. 0 if it was sent, less
+ * than 0 if there is no room for it; 1 if the bytes cannot be read: cap_len is what can be then. */
 XCAP_INLINE long xcap_send_large(struct xcap_hit *hit, const struct sk_buff *skb, struct xcap_dynptr *packet, void *ring,
 				 const u32 limit)
 {
@@ -64,7 +75,7 @@ XCAP_INLINE long xcap_send_large(struct xcap_hit *hit, const struct sk_buff *skb
 		return -1;
 	}
 	if (xcap_dynptr_write(&record, 0, &hit->event, sizeof(hit->event), 0) ||
-	    xcap_read_into(hit, skb, packet, &record, cap)) {
+	    xcap_read_into(hit, skb, packet, &record, cap, limit)) {
 		xcap_discard(&record, BPF_RB_NO_WAKEUP);
 		hit->cap_len = hit->linear_len;
 		return 1;
