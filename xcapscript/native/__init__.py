@@ -28,7 +28,10 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "xcap_writer_forget": (None, (_P,)),
     "xcap_writer_learn": (_INT, (_P, _U32, _BYTES, _U32, _BYTES, _U32)),
     "xcap_writer_put": (_INT, (_P, _BYTES, _U64)),
-    "xcap_write": (_U32, (_P, _U32, _U32, _U64, _P)),
+    "xcap_write": (_U32, (_P, _U32, _U32, _U64, _P, _P)),
+    "xcap_keeper_new": (_P, (_U64,)),
+    "xcap_keeper_free": (None, (_P,)),
+    "xcap_keep": (_INT, (_P, _BYTES, _U64)),
 }
 
 

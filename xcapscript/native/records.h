@@ -45,3 +45,8 @@ struct ring {
 	uint32_t capacity; // of records
 	struct record *records;
 };
+
+struct keeper;
+
+// Keep a packet that was seen at `time`, ns since 1970, in place of the oldest. 0 if it is not to be kept, or cannot be.
+int xcap_keep(struct keeper *keeper, const struct packet *packet, uint64_t time);

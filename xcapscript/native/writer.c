@@ -197,9 +197,10 @@ static void put_pcap_record(struct writer *writer, const struct packet *packet, 
 
 enum { MOST_BESIDE = sizeof(struct head) + 3 + 8 + 12 + 12 + END_OF_OPTIONS + 4 + 4 };
 
-// Write the records from `from` on, until one is not for a file, or not without help: its number, or `to`. `writers`
-// is by event; `offset` makes wall-clock time of theirs.
-uint32_t xcap_write(const struct ring *ring, uint32_t from, uint32_t to, uint64_t offset, struct writer *const *writers)
+// Write or keep the records from `from` on, until one is for neither, or not without help: its number, or `to`. `writers`
+// and `keepers` are by event; `offset` makes wall-clock time of theirs.
+uint32_t xcap_write(const struct ring *ring, uint32_t from, uint32_t to, uint64_t offset, struct writer *const *writers,
+		    struct keeper *const *keepers)
 {
 	for (; from < to; from++) {
 		const struct record *record = &ring->records[from];
@@ -208,6 +209,11 @@ uint32_t xcap_write(const struct ring *ring, uint32_t from, uint32_t to, uint64_
 		uint64_t time = record->time + offset;
 		struct kind *kind;
 
+		if (keepers[record->event]) {
+			if (!xcap_keep(keepers[record->event], packet, time))
+				break;
+			continue;
+		}
 		if (!writer || time >= writer->time_limit || writer->file_size > writer->size_limit)
 			break;
 		if (writer->pcap) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
+from xcapscript.native.keeper import Keeper
 from xcapscript.native.ring import NativeRing
 
 CAPACITY = 256 * 1024
@@ -98,25 +99,37 @@ class Writer:
 
 
 class Writers:
-    """Which writer has the packets of which event."""
+    """Which writer has the packets of which event, or which keeper."""
 
     def __init__(self, library: ctypes.CDLL, events: int) -> None:
         self._library = library
         self._writers = (ctypes.c_void_p * max(1, events))()
-        self._kept: list[Writer] = []
+        self._keepers = (ctypes.c_void_p * max(1, events))()
+        self._kept: list[Writer | Keeper] = []
 
     def make(self, *, pcap: bool = False) -> Writer:
         """A writer, for a file that is pcapng or pcap."""
-        self._kept.append(Writer(self._library, pcap=pcap))
-        return self._kept[-1]
+        made = Writer(self._library, pcap=pcap)
+        self._kept.append(made)
+        return made
+
+    def make_keeper(self, limit: int) -> Keeper:
+        """A keeper of so many packets."""
+        made = Keeper(self._library, limit)
+        self._kept.append(made)
+        return made
+
+    def keep(self, event: int, keeper: Keeper) -> None:
+        """The packets of an event are kept there."""
+        self._keepers[event] = keeper.address
 
     def assign(self, event: int, writer: Writer) -> None:
         """The packets of an event are that file's."""
         self._writers[event] = writer.address
 
     def write(self, ring: NativeRing, start: int, end: int, offset: int) -> int:
-        """Write the ring's records from `start` on, `offset` ns added to their times.
+        """Write or keep the ring's records from `start` on, `offset` ns added to their times.
 
-        The number of the first that is not for a file, or not without help; `end` if there is none.
+        The number of the first that is for neither, or not without help; `end` if there is none.
         """
-        return int(self._library.xcap_write(ring.address, start, end, offset, self._writers))
+        return int(self._library.xcap_write(ring.address, start, end, offset, self._writers, self._keepers))

@@ -89,9 +89,9 @@ class Outputs:
         self._last: dict[str, Recorder] = {}
         self._broken = False
         found = library()
-        # Where packets are kept, or shown as well, all of them come by here; and of perf buffers C knows nothing.
-        direct = to.last is None and to.tcpdump is None and unit.buffer is Buffer.RING
-        self.writers = Writers(found, len(unit.events)) if found is not None and direct else None
+        # of perf buffers C knows nothing
+        in_c = found is not None and unit.buffer is Buffer.RING
+        self.writers = Writers(found, len(unit.events)) if found is not None and in_c else None
         self._in_c: dict[str, Writer] = {}
         self._dumps = {spec.id: self._dump(spec) for spec in unit.events if spec.kind is EventKind.DUMP}
         self._recorders = self._make_recorders(unit.events)
@@ -103,11 +103,14 @@ class Outputs:
         """What takes the packets of a dump to its file, if there is one."""
         name = spec.path or self._to.packets or (self._own_name() if self._live is None else None)
         dump = self._into(name)
-        if self.writers is not None and _key(name or "") in self._in_c:
-            self.writers.assign(spec.id, self._in_c[_key(name or "")])
-        if self._to.last is None:
-            return dump
-        return self._last.setdefault(_key(name or ""), Recorder(dump, self._to.last)).keep
+        key = _key(name or "")
+        if self._to.last is not None:
+            if key not in self._last:
+                self._last[key] = self._recorder(dump, self._to.last)
+            return self._keeping(spec, self._last[key])
+        if self.writers is not None and key in self._in_c:
+            self.writers.assign(spec.id, self._in_c[key])
+        return dump
 
     def _into(self, name: str | None) -> Dump:
         """What writes packets to a file, if there is one, and shows them, if they are to be shown."""
@@ -136,7 +139,8 @@ class Outputs:
         snaplen, rotation = self._to.snaplen, self._to.rotation
         writer = None
         is_pcap = name.endswith(PCAP)
-        if self.writers is not None:
+        # Where packets are kept, or shown as well, all that are written come by here.
+        if self.writers is not None and self._to.last is None and self._live is None:
             writer = self._in_c[_key(name)] = self.writers.make(pcap=is_pcap)
 
         def open_file(path: str) -> PcapSink | PcapngSink:
@@ -159,7 +163,24 @@ class Outputs:
         for spec in events:
             if spec.kind is EventKind.RING:
                 sizes[spec.path or ""] = max(sizes.get(spec.path or "", 0), spec.top or 0)
-        return {path: Recorder(self._into(path), size) for path, size in sizes.items()}
+        recorders = {path: self._recorder(self._into(path), size) for path, size in sizes.items()}
+        for spec in events:
+            if spec.kind is EventKind.RING:
+                self._keeping(spec, recorders[spec.path or ""])
+        return recorders
+
+    def _recorder(self, dump: Dump, size: int) -> Recorder:
+        try:
+            return Recorder(dump, size, None if self.writers is None else self.writers.make_keeper(size))
+        except (MemoryError, OverflowError):
+            raise SinkError(f"there is no memory for {size:,} packets: keep fewer of them") from None
+
+    def _keeping(self, spec: EventSpec, recorder: Recorder) -> Dump:
+        """What keeps the packets of an event; with a keeper that is C, and this for what C leaves to us."""
+        if self.writers is not None and recorder.keeper is not None:
+            recorder.specs[spec.id] = spec
+            self.writers.keep(spec.id, recorder.keeper)
+        return recorder.keep
 
     def _open_shown(self, to: Destinations, values: ValueText) -> EventSink:
         lines: Lines

@@ -1,6 +1,7 @@
 """The blocks that C makes are those that Python makes, byte by byte."""
 
 import ctypes
+import itertools
 import mmap
 import os
 import random
@@ -17,6 +18,7 @@ from xcapscript.native.writer import CAPACITY, Writers
 from xcapscript.sinks import pcapng
 from xcapscript.sinks.pcap import PcapSink
 from xcapscript.sinks.pcapng import PcapngSink
+from xcapscript.sinks.recorder import Recorder
 from xcapscript.sinks.rotation import RotatingSink, Rotation
 from xcapscript.unit import EventSpec
 
@@ -177,6 +179,36 @@ def test_c_writes_pcap_as_python_does(
     by_c = (tmp_path / "c.pcap").read_bytes()
     assert by_c == (tmp_path / "python.pcap").read_bytes()
     assert size == len(by_c)
+
+
+def test_c_keeps_what_python_keeps(
+    lib: ctypes.CDLL, ring_of: Callable[[list[bytes]], NativeRing], make_spec: SpecMaker, make_record: RecordMaker
+) -> None:
+    specs = {0: make_spec(id=0), 1: make_spec(id=1)}
+    records = packets(make_record, random.Random(1), 400, 5)
+    commits = {100: 0, 101: 0, 250: 20}
+    found: dict[str, list[tuple[int, int, bytes]]] = {}
+    for name in ("c", "python"):
+        dumped = found[name] = []
+        writers = Writers(lib, 2)
+        keeper = writers.make_keeper(70) if name == "c" else None
+        recorder = Recorder(lambda spec, time, record, to=dumped: to.append((spec.id, time, bytes(record))), 70, keeper)
+        for start, end in itertools.pairwise([0, *commits, len(records)]):
+            batch = records[start:end]
+            if keeper is None:
+                for record in batch:
+                    event, _, time = struct.unpack_from("=IIQ", record)
+                    recorder.keep(specs[event], time + OFFSET, memoryview(record))
+            else:
+                recorder.specs.update(specs)
+                for event in specs:
+                    writers.keep(event, keeper)
+                asked = hand_out(ring_of(batch), writers, batch, specs, recorder.keep)
+                assert asked == (20 if start == 250 else 0)
+            if end in commits:
+                recorder.commit(end + OFFSET, commits[end])
+    assert len(found["python"]) == 70 + 1 + 70 + 20
+    assert found["c"] == found["python"]
 
 
 def test_records_that_are_for_no_file_are_left_to_python(

@@ -197,7 +197,7 @@ def test_packets_of_a_file_are_shown_as_well(
     named, other = make_spec(id=0, path=str(tmp_path / "f.pcap")), make_spec(id=1)
     found = outputs(Destinations(io.StringIO(), tcpdump=("-nt",), last=1), named, other)
     for spec in (named, named, other):
-        found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
+        found.handler(spec)(TIME, memoryview(make_record(IP, id=spec.id, link=101)))
     found.settle()
     found.close({}, {})
     assert capfd.readouterr().out.count("IP 1.2.3.4 > 5.6.7.8:") == 2
