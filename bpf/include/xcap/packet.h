@@ -144,7 +144,8 @@ XCAP_INLINE long xcap_read_front_and_pages(const struct xcap_hit *hit, const str
 XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int typed,
 				 struct xcap_dynptr *dynptr, u8 *to, u64 count, const u64 limit)
 {
-	if (typed && skb && count > hit->linear_len) {
+	/* from some hundred bytes on the kernel's own copying is faster than bpf_probe_read_kernel()'s */
+	if (typed && skb && (count > hit->linear_len || count > XCAP_FRONT)) {
 		if (!xcap_read_front_and_pages(hit, skb, dynptr, to, count, limit))
 			return count;
 		/* pages that no CPU can read, as those of devmem TCP are */
