@@ -243,7 +243,7 @@ def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors
     hits, matched = sum(count.hits for count in counts), sum(count.matched for count in counts)
     without = sum(count.no_packet for count in counts)
     rest = f", {without} without a packet" if without else ""
-    _say(errors, options, f"{hits} hits, {matched} matched, {lost} lost{rest}")
+    _say(errors, options, f"{hits} hit{'s' * (hits != 1)}, {matched} matched, {lost} lost{rest}")
     unread = sum(count.unread for count in counts)
     if unread:
         message = (
