@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from network import Network, sh
-from xcap import PATIENCE, XCAP, run
+from xcap import PATIENCE, XCAP, Running, run
 
 pytestmark = pytest.mark.kernel
 
@@ -158,6 +158,36 @@ def test_a_named_pipe_is_read_while_it_is_written(net: Network, tmp_path: Path) 
         assert shown.count("ICMP echo request") == 3
         assert xcap.wait(PATIENCE) == 0  # nobody reads any more: no mistake
     assert f"{pipe} is a named pipe: the capture begins when somebody reads it" in err.read_text()
+
+
+def test_a_reader_that_is_gone_before_anything_came_is_no_mistake() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*XCAP, "-e", RX, "-w", "-", "--time", f"{PATIENCE}s"]
+    done = subprocess.run(command, check=False, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
+    os.close(writing)
+    assert done.returncode == 0, done.stderr
+    assert "xcap: " not in done.stderr
+
+
+def test_lines_do_not_go_among_packets(net: Network) -> None:
+    command = [*XCAP, "-i", net.right, "-e", RX.replace("dump;", "dump; print;"), "-w", "/dev/stdout"]
+    pings = ["--cmd", f"{net.in_a(PINGS)} >&2"]
+    done = subprocess.run([*command, *pings], check=True, capture_output=True, timeout=PATIENCE)
+    assert done.stderr.count(b" rx " + net.right.encode() + b" IP 10.78.0.1 > 10.78.0.2: ICMP echo request") == 5
+    shown = subprocess.run(["tcpdump", "-nr", "-"], check=True, input=done.stdout, capture_output=True)
+    assert shown.stdout.count(b"ICMP echo request") == 5
+
+
+def test_two_captures_do_not_write_one_file(net: Network, tmp_path: Path) -> None:
+    out = tmp_path / "f.pcapng"
+    first = Running("-i", net.right, "-e", RX, "-w", str(out))
+    sh(net.in_a("ping -c 3 -i 0.2 10.78.0.2"))
+    second = run("-e", RX, "-w", str(out), "--time", "1s")
+    assert (second.status, second.err) == (3, f"xcap: cannot write '{out}': it is being written already\n")
+    done = first.stop()
+    assert done.status == 0, done.err
+    assert sh(f"tcpdump -nr {out}").count("ICMP echo request") == 3
 
 
 def test_pcap_says_what_it_has_no_place_for(tmp_path: Path) -> None:

@@ -108,6 +108,24 @@ def test_exactly_as_many_as_asked_for(net: Network, tmp_path: Path) -> None:
     assert "@count: 100\n" in done.out
 
 
+def test_under_nohup_a_capture_outlives_its_terminal(net: Network) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which nohup hands on, and so do we
+    try:
+        running = Running("-e", 'interval:20ms { printf("tick\\n"); }')
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    running.process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        running.process.wait(0.3)
+    done = running.stop()
+    assert (done.status, done.out.count("tick") > 2) == (0, True)
+
+
+def test_a_name_that_is_too_long_is_refused(net: Network) -> None:
+    done = run("-e", "drop { dump; }", "-w", "x" * 300)
+    assert (done.status, "File name too long" in done.err) == (3, True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_and_loses_nothing(net: Network, tmp_path: Path, number: signal.Signals) -> None:
     net.drop_icmp()

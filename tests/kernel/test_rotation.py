@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,3 +163,24 @@ def test_a_full_disk_ends_the_capture_and_all_that_is_there_can_be_read(
     assert len(found) > 100
     for path in files:
         sh(f"capinfos {path}")
+
+
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_a_full_disk_takes_nothing_from_a_file_elsewhere(
+    net: Network,
+    small_disk: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    native: str,
+) -> None:
+    monkeypatch.setenv("XCAP_NATIVE", native)
+    out = tmp_path_factory.mktemp("elsewhere") / "f.pcapng"
+    program = f'tx /udp dst port 9999/ {{ dump("{small_disk}/f.pcapng"); dump; }}'
+    # all at once, so that the disk is full in the middle of a batch
+    done = run("-i", net.left, "-e", program, "-w", str(out), "--cmd", net.in_a(numbered(3000)))
+    assert done.status == 3, done.err
+    match = re.search(r"(\d+) matched", done.err)
+    assert match
+    assert f"{int(match[1]) - done.lost} packets written to {out}\n" in done.err
+    assert numbers(out) == list(range(len(numbers(out))))
+    assert len(numbers(out)) == int(match[1]) - done.lost > 100

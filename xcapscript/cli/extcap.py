@@ -10,6 +10,7 @@ import argparse
 import errno
 import os
 import shlex
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from time import monotonic, sleep
 
 from xcapscript import __version__
 from xcapscript.errors import KernelError, UsageError
-from xcapscript.sinks.output import PIPE_SECONDS
+from xcapscript.sinks.output import PIPE_SECONDS, file_type
 
 INTERFACE, DISPLAY = "xcap", "xcap: kernel hooks"
 HOOK = "drop"
@@ -133,9 +134,9 @@ def command_line(request: Request) -> list[str]:
 
 def hang_up(arguments: Sequence[str]) -> None:
     """End a capture that came to nothing: Wireshark waits on its pipe until somebody has been at the other end."""
-    pipe = next((Path(path) for word, path in pairwise(arguments) if word == "--fifo"), None)
+    pipe = next((path for word, path in pairwise(arguments) if word == "--fifo"), "")
     deadline = monotonic() + PATIENCE
-    while pipe is not None and pipe.is_fifo() and monotonic() < deadline:
+    while file_type(pipe) == stat.S_IFIFO and monotonic() < deadline:
         try:
             os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
         except OSError as error:
@@ -148,7 +149,11 @@ def hang_up(arguments: Sequence[str]) -> None:
 
 def install() -> str:
     """Make Wireshark find the command that is running; what was done, in a sentence. KernelError if it cannot be."""
-    command, target = Path(sys.argv[0]).absolute(), personal_directory() / INTERFACE
+    command = Path(sys.argv[0]).absolute()
+    try:
+        target = personal_directory() / INTERFACE
+    except RuntimeError:
+        raise KernelError("this user has no home directory", advice="set HOME to where Wireshark's is") from None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)

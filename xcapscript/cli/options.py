@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from xcapscript import __version__
 from xcapscript.builtins import OPTIONS
 from xcapscript.errors import UsageError
+from xcapscript.sinks.base import SinkError
 from xcapscript.unit import Buffer
 
 IFNAMSIZ = 16
@@ -26,16 +29,23 @@ STAGES = ("ast", "ir", "cbpf", "c")
 FORMATS = ("text", "json")
 
 DESCRIPTION = """\
-Run a program in the xcap language: probe blocks that join kernel hooks, a tcpdump expression and actions.
+Run a program in the xcap language: probe blocks that join kernel hooks, a
+tcpdump expression and actions.
 
+  xcap -e 'drop /tcp or udp/'
   xcap -e 'drop /icmp/ { dump; count(reason); }' -w drops.pcapng
   xcap script.xcap
 """
 
 EPILOG = """\
 standard output carries data only, everything else goes to standard error.
-exit status: 0; exit(n)'s n; 1 the program is wrong; 2 the command line is wrong; 3 the machine cannot do it.
+exit status: 0; exit(n)'s n; 1 the program is wrong; 2 the command line is
+wrong; 3 the machine cannot do it.
 """
+
+
+_Add = Callable[..., argparse.Action]
+"""What adds an option to a group of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,14 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]  # it raises, as the original exits
         raise UsageError(message)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """What --version says. SinkError if it cannot be written."""
+        try:
+            super()._print_message(message, file)
+            file.flush()
+        except OSError as error:
+            raise SinkError.writing("standard output", error) from error
+
 
 def parse_options(arguments: Sequence[str]) -> Options:
     """The options of a command line; UsageError if it is wrong."""
@@ -105,7 +123,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         raise UsageError("there is no program: give -e PROGRAM or a file")
     if found.write == "-" and found.output == "-":
         raise UsageError("-w - and -o - would both write to standard output")
-    if found.flame is not None and found.flame in (found.write, found.output):
+    if found.flame is not None and os.path.realpath(found.flame) in _files(found.write, found.output):
         raise UsageError("--flame needs a file of its own")
     if found.diff and not found.fmt:
         raise UsageError("--diff belongs to --fmt")
@@ -172,6 +190,11 @@ def _check_files(found: argparse.Namespace) -> None:
         raise UsageError(f"-t and {option} - would both write to standard output")
 
 
+def _files(*names: str | None) -> list[str]:
+    """The files themselves, since one may have two names; standard output is none."""
+    return [os.path.realpath(name) for name in names if name not in (None, "-")]
+
+
 def usage() -> str:
     """What --help says."""
     return _parser().format_help()
@@ -191,68 +214,76 @@ def _named(word: str) -> tuple[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="xcap",
+        usage="xcap [OPTION ...] {FILE | -e PROGRAM} [ARGUMENT ...]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
         allow_abbrev=False,
     )
-    add = parser.add_argument
-    add(
-        "words",
-        nargs="*",
-        metavar="FILE [ARGUMENT ...]",
-        help="a program in a file (- is standard input), its $1, $2 ...",
-    )
-    add("-h", "--help", action="store_true", help="show this; behind a FILE, what the program says of itself")
+    _add_program(parser.add_argument_group("the program, and what it looks at").add_argument)
+    _add_packets(parser.add_argument_group("packets that it dumps").add_argument)
+    _add_shown(parser.add_argument_group("what is shown").add_argument)
+    _add_end(parser.add_argument_group("when it ends, besides Ctrl-C").add_argument)
+    _add_questions(parser.add_argument_group("without running it").add_argument)
+    _add_others(parser.add_argument_group("others").add_argument)
+    return parser
+
+
+def _add_program(add: _Add) -> None:
+    add("words", nargs="*", metavar="FILE", help="a file with the program, and its $1, $2 ...; - is standard input")
     add("-e", dest="program", metavar="PROGRAM", help="the program itself")
+    add("-i", dest="interface", type=_interface, metavar="IFACE", help="only packets at interfaces of this name")
+    add("-p", dest="process", type=_positive, metavar="PID", help="only hits while this process runs")
+    add("-n", dest="no_names", action="store_true", help="look up no host names in expressions, except in /etc/hosts")
+
+
+def _add_packets(add: _Add) -> None:
     add("-w", dest="write", type=_path, metavar="FILE", help="where dump without a name writes; - is standard output")
+    add("-s", dest="snaplen", type=_natural, metavar="SNAPLEN", help="bytes kept of each packet; 0: as many as can be")
     add("-C", dest="file_size", type=_size, default=0, metavar="SIZE", help="begin a new file after SIZE million bytes")
     add("-G", dest="file_seconds", type=_positive, default=0, metavar="SECONDS", help="... or after SECONDS")
     add("-W", dest="file_count", type=_positive, default=0, metavar="N", help="keep N files; with -G, stop after N")
     add("-U", dest="at_once", action="store_true", help="write packets as they come, not twice a second")
-    add("-t", dest="tcpdump", type=_words, metavar="FLAGS", help="show what is dumped through tcpdump, such as -t -nnv")
-    add(
-        "-o",
-        dest="output",
-        type=_path,
-        metavar="FILE",
-        help="where lines and maps are printed, instead of standard output",
-    )
-    add("-f", dest="format", choices=FORMATS, default=FORMATS[0], help="how: text, or a JSON object a line")
-    add("-c", dest="count", type=_positive, metavar="N", help="stop after N packets dumped or printed")
-    add("-s", dest="snaplen", type=_natural, metavar="SNAPLEN", help="bytes kept of each packet; 0: as many as can be")
-    add("-i", dest="interface", type=_interface, metavar="IFACE", help="only packets at interfaces of this name")
-    add("-p", dest="process", type=_positive, metavar="PID", help="only hits while this process runs")
     add("--last", type=_positive, metavar="N", help="keep the last N packets of each file, and write them at the end")
-    add("--time", type=_duration, metavar="TIME", help="stop after this time, such as 10s or 500ms")
-    add("--cmd", dest="command", metavar="COMMAND", help="run a shell command, and stop when it ends")
-    add("-l", dest="list", nargs="?", const="*", metavar="PATTERN", help="list hooks; with -v, their arguments")
-    add("-n", dest="no_names", action="store_true", help="look up no host names in expressions, except in /etc/hosts")
+    add("-t", dest="tcpdump", type=_words, metavar="FLAGS", help="show what is dumped through tcpdump, such as -t -nnv")
+
+
+def _add_shown(add: _Add) -> None:
+    add("-o", dest="output", type=_path, metavar="FILE", help="print lines and maps to FILE, not to standard output")
+    add("-f", dest="format", choices=FORMATS, default=FORMATS[0], help="how: text, or a JSON object a line")
+    add("--flame", type=_file, metavar="FILE", help="draw what is counted by stack, as SVG; as text in NAME.folded")
+    add("--progress", action="store_true", help="tell on the terminal how far it is: packets, rate, lost, file size")
+    add("--why", action="store_true", help="tell at the end what became of every hit, clause by clause")
     add("-q", dest="quiet", action="store_true", help="say nothing on standard error but errors and losses")
     add("-v", dest="verbose", action="store_true", help="say more: counts of each hook, whole logs")
-    add("--flame", type=_file, metavar="FILE", help="draw what is counted by stack, as SVG; as text in NAME.folded")
+
+
+def _add_end(add: _Add) -> None:
+    add("-c", dest="count", type=_positive, metavar="N", help="stop after N packets dumped or printed")
+    add("--time", type=_duration, metavar="TIME", help="stop after this time, such as 10s or 500ms")
+    add("--cmd", dest="command", metavar="COMMAND", help="run a shell command, and stop when it ends")
+
+
+def _add_questions(add: _Add) -> None:
+    add("-l", dest="list", nargs="?", const="*", metavar="PATTERN", help="list hooks; with -v, their arguments")
+    add("--check", action="store_true", help="check programs; needs no root")
+    add("--explain", metavar="KIND", help="say what a kind of mistake means, such as map-clash")
+    add("--fmt", action="store_true", help="rewrite programs in the usual style; -e and - to standard output")
+    add("--diff", action="store_true", help="with --fmt: show what would change, and change nothing")
+    add("--dump", choices=STAGES, help="show what a stage of the compiler makes")
+
+
+def _add_others(add: _Add) -> None:
     add(
         "--buffer",
         choices=tuple(map(str, Buffer)),
         help="what lies between kernel and xcap: a ring buffer (usual), or a perf buffer for each CPU",
     )
-    add(
-        "--buffer-size",
-        type=_buffer_size,
-        metavar="BYTES",
-        help="how much it holds in all, such as 128M; 32M is usual",
-    )
-    add("--progress", action="store_true", help="tell on the terminal how far it is: packets, rate, lost, file size")
-    add("--why", action="store_true", help="tell at the end what became of every hit, clause by clause")
-    add("--check", action="store_true", help="check programs and run nothing; needs no root")
-    add("--dump", choices=STAGES, help="show what a stage of the compiler makes, and run nothing")
-    add("--fmt", action="store_true", help="rewrite programs in the usual style; -e and - to standard output")
-    add("--diff", action="store_true", help="with --fmt: show what would change, and change nothing")
-    add("--explain", metavar="KIND", help="say what a kind of mistake means, such as map-clash")
+    add("--buffer-size", type=_buffer_size, metavar="BYTES", help="what it holds in all, such as 128M; 32M is usual")
     add("--install-extcap", action="store_true", help="make the kernel's hooks an interface in Wireshark")
-    add("--version", action="version", version=f"xcap {__version__}")
-    return parser
+    add("-h", "--help", action="store_true", help="show this; behind a FILE, what the program says of itself")
+    add("--version", action="version", version=f"xcap {__version__}", help="show the version")
 
 
 def _positive(text: str) -> int:
@@ -304,7 +335,11 @@ def _natural(text: str) -> int:
 
 
 def _interface(text: str) -> str:
-    if not 0 < len(text.encode()) < IFNAMSIZ or "/" in text:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not UTF-8 text") from None
+    if not 0 < size < IFNAMSIZ or "/" in text:
         raise argparse.ArgumentTypeError(f"'{text}' is not the name of an interface")
     return text
 

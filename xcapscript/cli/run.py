@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from xcapscript.runtime.compiler_process import CompilerProcess
 from xcapscript.session import Report, Session
 from xcapscript.sinks.flame import is_drawn
 from xcapscript.sinks.live import refusal
+from xcapscript.sinks.output import file_type
 from xcapscript.sinks.outputs import Destinations, Form, Outputs
 from xcapscript.sinks.rotation import Rotation
 from xcapscript.sinks.values import Resolve
@@ -59,6 +61,8 @@ class Stop:
     deadline: float | None
     child: subprocess.Popen[bytes] | None = None
     signalled: bool = field(default=False)
+    interrupted: bool = field(default=False)
+    """By Ctrl-C, which a terminal shows as `^C` where the cursor is."""
 
     def keep_on(self) -> bool:
         """Whether to go on."""
@@ -66,11 +70,11 @@ class Stop:
             return False
         return self.child is None or self.child.poll() is None
 
-    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """The handler of signals: the first ends the run, a second one also the orderly end."""
         if self.signalled:
             raise KeyboardInterrupt
-        self.signalled = True
+        self.signalled, self.interrupted = True, number == signal.SIGINT
 
 
 def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) -> int:
@@ -107,7 +111,9 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
                 stop.deadline = monotonic() + options.time
             with _command(options.command) as stop.child:
                 losses = _losses(unit, options, progress, errors)
-                session.run(partial(_keep_on, stop, session, outputs, progress, losses))
+                session.run(partial(_keep_on, stop, session, unit, outputs, progress, losses))
+                if stop.interrupted and progress is None and errors.isatty():
+                    print(file=errors)
             report = session.finish()
         finally:
             if progress is not None:
@@ -123,10 +129,10 @@ def _tell_of_pipes(unit: Unit, options: Options, errors: TextIO) -> None:
     """A named pipe is opened when somebody reads it, which may be never. UsageError if that would be in vain."""
     kinds = (EventKind.DUMP, EventKind.RING)
     written = {spec.path or options.write or "" for spec in unit.events if spec.kind in kinds}
-    if options.write not in (None, *written) and Path(options.write or "").is_fifo():
+    if options.write not in (None, *written) and file_type(options.write or "") == stat.S_IFIFO:
         raise UsageError(f"nothing in the program dumps to '{options.write}', for which its reader would wait")
-    for name in sorted(written):
-        if Path(name).is_fifo():
+    for name in sorted({*written, *(name for name in (options.output, options.flame) if name is not None)}):
+        if file_type(name) == stat.S_IFIFO:
             _say(errors, options, f"{escape(name)} is a named pipe: the capture begins when somebody reads it")
 
 
@@ -147,20 +153,24 @@ def _losses(unit: Unit, options: Options, progress: Progress | None, errors: Tex
     return None if options.quiet else Losses(unit, unit.buffer_pages * PAGESIZE, tell)
 
 
-def _keep_on(stop: Stop, session: Session, outputs: Outputs, progress: Progress | None, losses: Losses | None) -> bool:
+def _keep_on(
+    stop: Stop, session: Session, unit: Unit, outputs: Outputs, progress: Progress | None, losses: Losses | None
+) -> bool:
     """Whether the run goes on; and how far it is, and what was lost, if it is time to tell."""
     if losses is not None:
         losses.look(session.counts)
     if progress is not None:
-        progress.tick(partial(_so_far, session, outputs))
+        progress.tick(partial(_so_far, session, unit, outputs))
     return stop.keep_on() and not outputs.complete
 
 
-def _so_far(session: Session, outputs: Outputs) -> SoFar:
+def _so_far(session: Session, unit: Unit, outputs: Outputs) -> SoFar:
     counts, files = session.counts(), outputs.so_far()
     lost = sum(count.lost for count in counts)
     if files is None:
-        return SoFar(sum(count.matched for count in counts), "matched", lost, None)
+        pairs = zip(unit.programs, counts, strict=True)
+        matched = sum(count.matched for program, count in pairs if program.attachment.kind not in RUN_BY_US)
+        return SoFar(matched, "matched", lost, None)
     packets, size = files
     return SoFar(packets, "packets", lost, size or None)
 
@@ -203,9 +213,10 @@ def _destinations(unit: Unit, options: Options, progress: Progress | None) -> De
 
 @contextmanager
 def _signals(stop: Stop) -> Iterator[None]:
-    before = {
-        number: signal.signal(number, stop.on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop.on_signal) for number in numbers}
     try:
         yield
     finally:

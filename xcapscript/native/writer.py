@@ -95,7 +95,8 @@ class Writer:
 
     def limit(self, *, size: int = NO_LIMIT, time: int = NO_LIMIT) -> None:
         """Leave packets to Python once the file has more than `size` bytes, and those from `time` (ns) on."""
-        self._state.size_limit, self._state.time_limit = size, time
+        # larger numbers would become small ones there
+        self._state.size_limit, self._state.time_limit = min(size, NO_LIMIT), min(time, NO_LIMIT)
 
 
 class Writers:

@@ -28,20 +28,22 @@ _SUFFIXES = ("", "K", "M", "G", "T", "P", "E")
 
 
 class MapText:
-    """Renders maps, `width` characters wide where that is ours to choose."""
+    """Renders maps."""
 
-    def __init__(self, values: ValueText, width: int) -> None:
+    def __init__(self, values: ValueText) -> None:
         self._values = values
         self._table = Table(values)
-        self._width = max(width, NARROWEST)
 
-    def lines(self, spec: MapSpec, content: Content, top: int | None = None) -> list[str]:
-        """The map's lines in the order of `Table.rows`, of its `top` first keys only, if given."""
+    def lines(self, spec: MapSpec, content: Content, width: int, top: int | None = None) -> list[str]:
+        """The map's lines in the order of `Table.rows`, of its `top` first keys only, if given.
+
+        They are `width` characters wide where that is ours to choose.
+        """
         types = key_types(spec)
         return [
             line
             for row in self._table.rows(spec, content, top)
-            for line in (*self._head(spec, types, row), *self._body(spec, row))
+            for line in (*self._head(spec, types, row), *self._body(spec, row, max(width, NARROWEST)))
         ]
 
     def _head(self, spec: MapSpec, types: Sequence[Type], row: Row) -> list[str]:
@@ -72,10 +74,10 @@ class MapText:
             case _:
                 return f" {row.value}"
 
-    def _body(self, spec: MapSpec, row: Row) -> list[str]:
+    def _body(self, spec: MapSpec, row: Row, width: int) -> list[str]:
         """What stands below."""
         if spec.aggregation in HISTOGRAMS:
-            return _bars(spec, row.value, self._width)
+            return _bars(spec, row.value, width)
         if spec.aggregation is Aggregation.VALUE and isinstance(value_type(spec), StackType):
             return [f"{INDENT}{frame}" for frame in row.value]
         return []

@@ -69,11 +69,8 @@ class FlameGraph:
         self._values = values
         self._table = Table(values)
         self._maps: dict[str, Counter[_Path]] = {}
-
-    @property
-    def stacks(self) -> int:
-        """How many different ones were counted."""
-        return sum(map(len, self._maps.values()))
+        self.stacks = 0
+        """How many different ones are in the file: none before it is written."""
 
     def add(self, spec: MapSpec, content: Content) -> None:
         """Take what a map has, if it is one of those that are drawn."""
@@ -95,6 +92,7 @@ class FlameGraph:
             self._output.close(quiet=True)
             raise
         self._output.close()
+        self.stacks = sum(map(len, self._maps.values()))
 
     def _path(self, spec: MapSpec, row: Row) -> _Path:
         keys: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
@@ -10,7 +11,10 @@ from xcapscript.sinks.output import Output
 
 
 class Lines(Protocol):
-    """Takes text. Each of its methods raises SinkError."""
+    """Takes text. Writing and closing raise SinkError."""
+
+    def columns(self) -> int | None:
+        """How wide the terminal is at which it ends, which may change at any time; None if it ends at none."""
 
     def write(self, text: str) -> None:
         """Take it; it may wait for `flush`."""
@@ -29,6 +33,12 @@ class StreamLines:
         self._stream = stream
         self._name = name
         self._before = before
+
+    def columns(self) -> int | None:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or None
+        except OSError:
+            return None
 
     def write(self, text: str) -> None:
         if self._before is not None:
@@ -54,6 +64,9 @@ class FileLines:
     def __init__(self, path: str) -> None:
         self._output = Output(path)
         self._pending: list[str] = []
+
+    def columns(self) -> None:
+        return None
 
     def write(self, text: str) -> None:
         self._pending.append(text)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import stat
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from xcapscript.sinks.base import SinkError
 
@@ -25,8 +25,9 @@ WholeBlocks = Callable[[bytes | memoryview, int], int]
 class Output:
     """`path` opened for writing, empty; `-` is standard output. Raises SinkError.
 
-    A file that is new belongs to the user who called sudo; one that was there keeps its owner. A `descriptor` that was
-    opened elsewhere is closed here; messages call it `path`.
+    A file that is new belongs to the user who called sudo; one that was there keeps its owner. One that is being
+    written already, under whatever name, is left as it is. A `descriptor` that was opened elsewhere is closed here;
+    messages call it `path`.
     """
 
     def __init__(self, path: str, *, descriptor: int | None = None, environ: Mapping[str, str] = os.environ) -> None:
@@ -72,15 +73,44 @@ class Output:
                 os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - torn)
 
 
+def file_type(path: str) -> int:
+    """S_IFREG, S_IFIFO ...; 0 if nothing is there, or it cannot be looked at, of which opening it tells the reason."""
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 -- as a name, like the others
+    except OSError:
+        return 0
+
+
 def _open(path: str, environ: Mapping[str, str]) -> int:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
         # No O_CREAT: with it, fs.protected_fifos and fs.protected_regular refuse others' files in /tmp even to root.
-        flags = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
-        return _open_pipe(path, flags) if Path(path).is_fifo() else os.open(path, flags)
-    _give_to_sudo_user(fd, environ)
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        if file_type(path) == stat.S_IFIFO:
+            return _open_pipe(path, flags)
+        fd = os.open(path, flags)
+    else:
+        _give_to_sudo_user(fd, environ)
+    try:
+        _take(fd)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
+
+
+def _take(fd: int) -> None:
+    """Empty a regular file, unless another Output has it, here or in another process: they would mix their blocks."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # not every file system has locks
+        if error.errno == errno.EWOULDBLOCK:
+            raise OSError(error.errno, "it is being written already") from error
+    os.ftruncate(fd, 0)
 
 
 def _open_pipe(path: str, flags: int) -> int:
@@ -100,5 +130,6 @@ def _open_pipe(path: str, flags: int) -> int:
 def _give_to_sudo_user(fd: int, environ: Mapping[str, str]) -> None:
     user, group = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
     if os.geteuid() == 0 and user.isdecimal() and group.isdecimal():
-        with contextlib.suppress(OSError):  # not every file system has owners; the capture matters more
+        # not every file system has owners, nor is every number one; the capture matters more
+        with contextlib.suppress(OSError, ValueError, OverflowError):
             os.fchown(fd, int(user), int(group))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -88,6 +89,7 @@ class Outputs:
         self._live = TcpdumpSink(to.tcpdump, to.snaplen) if to.tcpdump is not None else None
         self._last: dict[str, Recorder] = {}
         self._broken = False
+        self._untold: SinkError | None = None
         found = library()
         # of perf buffers C knows nothing
         in_c = found is not None and unit.buffer is Buffer.RING
@@ -185,8 +187,10 @@ class Outputs:
     def _open_shown(self, to: Destinations, values: ValueText) -> EventSink:
         lines: Lines
         if to.lines is None:
-            name = "standard error" if to.stream is sys.stderr else "standard output"
-            lines = StreamLines(to.stream, name, to.before)
+            # where it is a file or a pipe of packets under another name, such as /dev/stdout, lines would be among them
+            stream = sys.stderr if any(_is_behind(to.stream, name) for name, _ in self._sinks.values()) else to.stream
+            name = "standard error" if stream is sys.stderr else "standard output"
+            lines = StreamLines(stream, name, to.before)
         else:
             lines = FileLines(self._not_a_packet_file(to.lines))
         if to.form is Form.JSON:
@@ -203,7 +207,22 @@ class Outputs:
         return name
 
     def handler(self, spec: EventSpec) -> Callable[[int, memoryview], None]:
-        """What takes the records of an event: wall time in ns, and the record's bytes, valid until `settle`."""
+        """What takes the records of an event: wall time in ns, and the record's bytes, valid until `settle`.
+
+        What fails is told by `settle`, as the rest of the batch may be for other outputs.
+        """
+        take = self._taker(spec)
+
+        def attempt(time: int, record: memoryview) -> None:
+            try:
+                take(time, record)
+            except SinkError as error:
+                self._untold = self._untold or error
+
+        return attempt
+
+    def _taker(self, spec: EventSpec) -> Callable[[int, memoryview], None]:
+        """As `handler`, but raises SinkError."""
         if spec.kind is EventKind.DUMP:
             dump = self._dumps[spec.id]
             return lambda time, record: dump(spec, time, record)
@@ -238,13 +257,22 @@ class Outputs:
             raise
 
     def print_map(self, spec: MapSpec, content: Mapping[bytes, Value], when: int, top: int | None) -> None:
-        """Show a map as it was at `when` ns since 1970, or its `top` first keys."""
-        self._show(lambda: self._shown.print_map(spec, content, when, top))
+        """Show a map as it was at `when` ns since 1970, or its `top` first keys. What fails is told by `settle`."""
+        try:
+            self._show(lambda: self._shown.print_map(spec, content, when, top))
+        except SinkError as error:
+            self._untold = self._untold or error
+
+    def _tell(self) -> None:
+        if self._untold is not None:
+            error, self._untold = self._untold, None
+            raise error
 
     def settle(self) -> None:
         """The records of a batch are about to become invalid. Raises SinkError, after all have been settled."""
         sinks = self._packet_sinks()
         _all(
+            self._tell,
             *(sink.settle for sink in sinks),
             *(sink.flush for sink in sinks if self._to.at_once),
             lambda: self._show(self._shown.flush),
@@ -260,6 +288,7 @@ class Outputs:
         Raises SinkError, after all have been closed.
         """
         _all(
+            self._tell,
             *(partial(recorder.commit, 0, 0) for recorder in self._last.values()),
             *(partial(sink.close, counts) for sink in self._packet_sinks()),
             lambda: self._show(lambda: self._shown.close(time.time_ns(), counts, missed)),
@@ -296,16 +325,31 @@ class Outputs:
                 yield f"each file replaces the one before: a time such as %H%M%S in '{escape(name)}' would keep them"
 
     def written(self) -> Iterator[tuple[str, int]]:
-        """What did not fail: its name, as it was given, and how many packets went to it."""
+        """What did not fail: its name, as it was given where it stands for many, and how many packets went to it."""
         for name, sink in self._sinks.values():
             if sink.packets is not None:
-                many = f" ({sink.files} files)" if isinstance(sink, RotatingSink) and sink.files > 1 else ""
-                yield ("standard output" if name == "-" else name) + many, sink.packets
+                yield _told(name, sink), sink.packets
 
 
 def _key(name: str) -> str:
     """Two names of one file would overwrite each other."""
     return name if name == "-" else os.path.realpath(name)
+
+
+def _is_behind(stream: TextIO, name: str) -> bool:
+    """Whether a stream goes to the file or pipe of that name."""
+    try:
+        there, here = os.stat(name), os.fstat(stream.fileno())  # noqa: PTH116 -- as a name, like the others
+    except OSError:  # it has no descriptor, or its first file has not begun
+        return False
+    return os.path.samestat(there, here) and (stat.S_ISREG(here.st_mode) or stat.S_ISFIFO(here.st_mode))
+
+
+def _told(name: str, sink: PacketFile) -> str:
+    """What a file, or files, are called before the user."""
+    if not isinstance(sink, RotatingSink):
+        return "standard output" if name == "-" else name
+    return sink.files[0] if len(sink.files) == 1 else f"{name} ({len(sink.files)} files)"
 
 
 def _all(*actions: Callable[[], None]) -> None:

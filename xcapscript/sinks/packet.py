@@ -71,7 +71,7 @@ class PacketMeta:
             words.append("partial")
         if spec.has_reason:
             words.append(self.reason_text(reasons))
-        if self.comm:
+        if self.comm or self.pid:  # a task may call itself nothing
             words += [f"pid={self.pid}", f"comm={text_of(self.comm)}"]
         if self.netns:
             words.append(f"netns={self.netns}")

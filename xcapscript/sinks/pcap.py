@@ -59,8 +59,7 @@ class PcapSink:
         self._parts: list[bytes | memoryview] = []
         self._unsettled = 0
         self._packets = 0
-        self._file.put(file_header(snaplen))
-        self._file.flush()
+        self._file.begin(file_header(snaplen))
 
     def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
         wire_len, cap_len = _FIELDS.unpack_from(record, _WIRE_LEN)

@@ -95,8 +95,7 @@ class PcapngSink:
         self._packets = 0
         self._writer = writer
         self._file = Pending(to, whole_blocks, writer)
-        self._file.put(section_header())
-        self._file.flush()
+        self._file.begin(section_header())
 
     def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
         # Hot: every line here is paid for by each of some 200,000 packets a second.

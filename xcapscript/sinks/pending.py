@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from xcapscript.native.writer import Writer
 from xcapscript.sinks.base import SinkError
 from xcapscript.sinks.output import Output, WholeBlocks
@@ -23,9 +25,23 @@ class Pending:
         self._size = 0
         self._writer = writer
         self.failed = False
+        self._untold: SinkError | None = None
         self._output = Output(to) if isinstance(to, str) else to
         if writer is not None:
             writer.begin_file()
+
+    def begin(self, header: bytes) -> None:
+        """Write at once what a file begins with: one that cannot be written is found before anything is captured.
+
+        A reader that is gone already is told by `flush`, as one that goes later. Raises SinkError.
+        """
+        self.put(header)
+        try:
+            self.flush()
+        except SinkError as error:
+            if error.errno != errno.EPIPE:
+                raise
+            self._untold = error
 
     @property
     def size(self) -> int:
@@ -49,6 +65,9 @@ class Pending:
 
     def flush(self) -> None:
         """Write out what is pending. Raises SinkError, the first time."""
+        if self._untold is not None:
+            error, self._untold = self._untold, None
+            raise error
         if self._writer is None:
             blocks = b"".join(self._blocks)
             self._blocks.clear()

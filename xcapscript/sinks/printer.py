@@ -35,8 +35,8 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
 class Printer:
     """An EventSink for people.
 
-    Maps and bytes are at most `width` characters wide; packet lines are as long as they are, as tcpdump's. With
-    `flood` not every event is shown, but the others are counted.
+    Maps and bytes are as wide as the terminal, or `width` where there is none; packet lines are as long as they are,
+    as tcpdump's. With `flood` not every event is shown, but the others are counted.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Printer:
         self._lines = lines
         self._values = values
         self._formatter = Formatter(values)
-        self._maps = MapText(values, width)
+        self._maps = MapText(values)
         self._width = width
         self._colour = colour
         self._flood = flood
@@ -66,7 +66,7 @@ class Printer:
     def print_map(self, spec: MapSpec, content: Mapping[bytes, Value], _time: int, top: int | None) -> None:
         if self._flood is not None:
             self._release(self._flood, now=True)
-        self._lines.write("".join(f"{line}\n" for line in self._maps.lines(spec, content, top)))
+        self._lines.write("".join(f"{line}\n" for line in self._maps.lines(spec, content, self._columns(), top)))
 
     def flush(self) -> None:
         if self._flood is not None:
@@ -127,7 +127,10 @@ class Printer:
         return f"{colour}{text}{_PLAIN}" if self._colour else text
 
     def _bytes(self, event: Event) -> Iterator[str]:
-        return hex_lines(event.packet or b"", self._width)
+        return hex_lines(event.packet or b"", self._columns())
+
+    def _columns(self) -> int:
+        return self._lines.columns() or self._width
 
     def _stacks(self, event: Event) -> str:
         return "".join(

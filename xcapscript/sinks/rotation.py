@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from time import localtime, strftime, time_ns
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from xcapscript.diagnostics import escape
 from xcapscript.errors import UsageError
 from xcapscript.native.writer import NO_LIMIT, Writer
 from xcapscript.sinks.base import HookCounts, PacketSink, SinkError
+from xcapscript.sinks.output import file_type
 from xcapscript.unit import EventSpec
 
 SECOND = 1_000_000_000
@@ -108,9 +109,9 @@ class RotatingSink:
         return None if self._failed else sum(self._counts.values())
 
     @property
-    def files(self) -> int:
-        """How many files there are."""
-        return len(self._counts)
+    def files(self) -> tuple[str, ...]:
+        """The names of the files there are."""
+        return tuple(self._counts)
 
     def settle(self) -> None:
         self._tell()
@@ -209,4 +210,4 @@ class RotatingSink:
 
 def _can_be_cut(name: str) -> bool:
     """Whether this is a regular file, or could become one."""
-    return name != "-" and (not Path(name).exists() or Path(name).is_file())
+    return name != "-" and file_type(name) in (0, stat.S_IFREG)

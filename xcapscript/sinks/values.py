@@ -82,8 +82,8 @@ def _end(address: Value, port: Value, *, ported: bool) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` with what is no Unicode, such as bytes of a command line that are no UTF-8, as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    r"""`text` with bytes of a command line that are no UTF-8, which Python keeps as surrogates, as `\xff`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _own_text(text: str) -> str:
@@ -148,6 +148,8 @@ class ValueText:
                 return self.frames(kind, value)
             case StringType(), bytes():
                 return value.decode("utf-8", "backslashreplace")
+            case InternedType(), int() if value < len(self._strings):
+                return clean(self._strings[value])
             case _:
                 return clean(self.text(kind, value))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pwd
 import select
 import shlex
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from xcapscript.cli import extcap
 from xcapscript.cli import main as command
-from xcapscript.cli.extcap import command_line, install, is_extcap, parse_request, personal_directory
+from xcapscript.cli.extcap import command_line, hang_up, install, is_extcap, parse_request, personal_directory
 from xcapscript.cli.main import run_command
 from xcapscript.cli.options import parse_options
 from xcapscript.errors import KernelError, UsageError
@@ -171,6 +172,18 @@ def test_without_tshark_it_is_where_wireshark_looks_today(tmp_path: Path, monkey
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", "/h")
     assert personal_directory() == Path("/h/.local/lib/wireshark/extcap")
+
+
+def test_nobody_waits_on_a_pipe_that_cannot_be(tmp_path: Path) -> None:
+    hang_up([*ASKED, "--capture", "--fifo", f"{tmp_path}/{'x' * 300}"])
+
+
+def test_a_user_without_a_home_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    with pytest.raises(KernelError, match="this user has no home directory"):
+        install()
 
 
 def test_a_script_and_a_filter_do_not_go_together() -> None:

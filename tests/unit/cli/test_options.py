@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+
 import pytest
 
 from xcapscript import __version__
 from xcapscript.cli.options import STAGES, Options, parse_options, usage
 from xcapscript.errors import UsageError
+from xcapscript.sinks.base import SinkError
 
 PLAIN = Options(
     program=None,
@@ -129,6 +134,7 @@ def test_there_must_be_a_program(line: list[str]) -> None:
         ["--flame", ""],
         ["--flame", "f", "-w", "f"],
         ["--flame", "f", "-o", "f"],
+        ["--flame", "./f", "-o", "f"],
         ["-c", "0"],
         ["-c", "-1"],
         ["-c", "x"],
@@ -189,6 +195,11 @@ def test_a_refusal_names_the_option_and_what_was_given() -> None:
         parse_options(["-e", "rx", "-c", "ten"])
 
 
+def test_a_name_that_is_no_text_is_refused_as_such() -> None:
+    with pytest.raises(UsageError, match="argument -i: '\udcff' is not UTF-8 text"):
+        parse_options(["-i", "\udcff", "x.xcap"])
+
+
 def test_an_interface_may_have_as_long_a_name_as_the_kernel_allows() -> None:
     assert given("-e", "rx", "-i", "fifteen_letters")["interface"] == "fifteen_letters"
 
@@ -205,10 +216,30 @@ def test_questions_are_answered_on_standard_output(
     assert err == ""
 
 
+class FullStream(io.StringIO):
+    def write(self, _text: str, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_an_answer_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", FullStream())
+    with pytest.raises(SinkError, match="cannot write standard output: No space left on device"):
+        parse_options(["--version"])
+
+
 @pytest.mark.parametrize("word", ["--out", "--out=1", "--9=1"])
 def test_a_parameter_without_a_program_or_a_value_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match="unrecognized arguments"):
         parse_options([word] if word.endswith("=1") else ["x.xcap", word])
+
+
+def test_standard_output_is_no_file_of_that_name() -> None:
+    assert parse_options(["-e", "x", "--flame", "./-", "-w", "-"]).flame == "./-"
+
+
+def test_help_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, usage().splitlines())) <= 80
 
 
 def test_help_names_every_option() -> None:

@@ -52,7 +52,7 @@ def spec(
 
 
 def show(of: MapSpec, rows: dict[bytes, Value], *, top: int | None = None, width: int = 60) -> str:
-    return "\n".join(MapText(ValueText(("drop", "a\nb"), resolve), width).lines(of, rows, top))
+    return "\n".join(MapText(ValueText(("drop", "a\nb"), resolve)).lines(of, rows, width, top))
 
 
 def stack(*addresses: int) -> bytes:

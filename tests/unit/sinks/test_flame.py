@@ -201,6 +201,11 @@ def test_the_longest_stack_is_no_trouble(draw: Callable[..., str]) -> None:
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(SinkError):
         FlameGraph(str(tmp_path / "none" / "x.svg"), ValueText((), resolve))
+
+
+def test_what_cannot_be_written_is_not_drawn() -> None:
     graph = FlameGraph("/dev/full", ValueText((), resolve))
-    with pytest.raises(SinkError):
+    graph.add(BY_REASON, packed(BY_REASON, COUNTED))
+    with pytest.raises(SinkError, match="No space left"):
         graph.close()
+    assert graph.stacks == 0

@@ -290,6 +290,24 @@ def test_files_are_cut_at_the_same_packets(
     assert found["c"] == found["python"]
 
 
+@pytest.mark.parametrize("rotation", [Rotation(size=1 << 64), Rotation(seconds=10**18)])
+def test_a_limit_that_is_never_reached_leaves_the_packets_to_c(
+    tmp_path: Path,
+    lib: ctypes.CDLL,
+    ring_of: Callable[[list[bytes]], NativeRing],
+    make_spec: SpecMaker,
+    make_record: RecordMaker,
+    rotation: Rotation,
+) -> None:
+    records = [make_record(bytes(60), time=number) for number in range(20)]
+    writers = Writers(lib, 1)
+    writers.assign(0, writer := writers.make())
+    path = str(tmp_path / "f")
+    sink = RotatingSink(path, rotation, lambda part: PcapngSink(part, 128, writer=writer), writer=writer)
+    assert hand_out(ring_of(records), writers, records, {0: make_spec(id=0)}, sink.dump) == 1
+    sink.close({})
+
+
 def test_the_struct_of_a_packet_is_the_layout(lib: ctypes.CDLL) -> None:
     assert lib.xcap_packet_size() == PACKET.size
     assert pcapng.KIND.stop - pcapng.KIND.start == 64

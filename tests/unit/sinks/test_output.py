@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -24,9 +26,11 @@ def test_a_file_is_emptied_and_made_as_the_umask_says(tmp_path: Path) -> None:
     path = tmp_path / "f"
     mask = os.umask(0o027)
     try:
-        Output(str(path), environ={}).write(b"abcd", whole)
+        output = Output(str(path), environ={})
     finally:
         os.umask(mask)
+    output.write(b"abcd", whole)
+    output.close()
     assert path.stat().st_mode & 0o777 == 0o640
     Output(str(path), environ={}).close()
     assert path.read_bytes() == b""
@@ -47,7 +51,16 @@ def test_a_file_that_was_there_keeps_its_owner(tmp_path: Path) -> None:
     assert path.stat().st_uid == 0
 
 
-@pytest.mark.parametrize("environ", [{}, {"SUDO_UID": "1"}, {"SUDO_UID": "x", "SUDO_GID": "-1"}])
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"SUDO_UID": "1"},
+        {"SUDO_UID": "x", "SUDO_GID": "-1"},
+        {"SUDO_UID": "99999999999", "SUDO_GID": "1"},
+        {"SUDO_UID": "9" * 5000, "SUDO_GID": "1"},
+    ],
+)
 def test_without_a_sudo_user_the_file_is_ours(tmp_path: Path, environ: dict[str, str]) -> None:
     path = tmp_path / "f"
     Output(str(path), environ=environ).close()
@@ -60,6 +73,7 @@ def test_without_a_sudo_user_the_file_is_ours(tmp_path: Path, environ: dict[str,
         ("missing/f", "No such file or directory"),
         ("", "Is a directory"),
         ("a\x1b\n", "a\\x1b\\x0a': Is a directory"),
+        ("x" * 300, "File name too long"),
     ],
 )
 def test_what_cannot_be_opened_is_named(tmp_path: Path, name: str, message: str) -> None:
@@ -68,6 +82,38 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path, name: str, message: str)
         Output(f"{tmp_path}/{name}")
     assert caught.value.message.startswith(f"cannot write '{tmp_path}/")
     assert caught.value.message.endswith(message)
+
+
+def test_a_file_that_is_being_written_is_left_as_it_is(tmp_path: Path) -> None:
+    path, other = tmp_path / "f", tmp_path / "other"
+    first = Output(str(path))
+    first.write(b"abcd", whole)
+    other.hardlink_to(path)
+    for name in (path, other):
+        with pytest.raises(SinkError) as caught:
+            Output(str(name))
+        assert caught.value.message == f"cannot write '{name}': it is being written already"
+    assert path.read_bytes() == b"abcd"
+    first.close()
+    Output(str(other)).close()
+    assert path.read_bytes() == b""
+
+
+def test_devices_may_be_written_by_many() -> None:
+    for output in [Output(os.devnull), Output(os.devnull)]:
+        output.close()
+
+
+def test_where_there_are_no_locks_files_are_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(_fd: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / "f").write_bytes(b"old")
+    Output(str(tmp_path / "f")).close()
+    assert (tmp_path / "f").read_bytes() == b""
 
 
 def test_closing_twice_does_no_harm(tmp_path: Path) -> None:

@@ -87,6 +87,26 @@ def test_lines_and_packets_in_one_file_are_refused(tmp_path: Path, make_spec: Sp
     outputs(Destinations(io.StringIO(), os.devnull, lines=os.devnull), make_spec())
 
 
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo])
+def test_lines_do_not_go_where_packets_go_under_another_name(
+    tmp_path: Path,
+    make_spec: SpecMaker,
+    make_record: RecordMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Path], None],
+) -> None:
+    errors, path = io.StringIO(), tmp_path / "f"
+    monkeypatch.setattr(sys, "stderr", errors)
+    make(path)
+    with path.open("r+b", buffering=0) as other, os.fdopen(os.dup(other.fileno()), "w") as stream:
+        dump, line = make_spec(), make_spec(EventKind.LINE, id=1)
+        run(outputs(Destinations(stream, f"/dev/fd/{stream.fileno()}"), dump, line), line, make_record(IP, link=101))
+        written = other.read(1 << 16)
+    assert " drop veth-b IP 1.2.3.4 > 5.6.7.8:" in errors.getvalue()
+    assert written.startswith(bytes.fromhex("0a0d0d0a"))
+    assert b"1.2.3.4" not in written
+
+
 def test_a_terminal_gets_no_more_than_can_be_read(make_spec: SpecMaker, make_record: RecordMaker) -> None:
     for terminal in (True, False):
         spec, stream = make_spec(EventKind.LINE), io.StringIO()
@@ -140,8 +160,9 @@ class FullStream(io.StringIO):
 def test_a_stream_that_fails_says_so_once(make_spec: SpecMaker, make_record: RecordMaker) -> None:
     spec = make_spec(EventKind.LINE)
     found = outputs(Destinations(FullStream()), spec)
+    found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
     with pytest.raises(SinkError, match="cannot write standard output: No space left on device"):
-        found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
+        found.settle()
     run(found, spec, make_record(IP, link=101))
 
 
@@ -151,8 +172,9 @@ def test_standard_error_is_called_so(
     monkeypatch.setattr(sys, "stderr", FullStream())
     spec = make_spec(EventKind.LINE)
     found = outputs(Destinations(sys.stderr), spec)
+    found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
     with pytest.raises(SinkError, match="cannot write standard error: No space left on device"):
-        found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
+        found.settle()
 
 
 def test_files_are_ended_also_when_lines_fail(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker) -> None:
@@ -160,10 +182,13 @@ def test_files_are_ended_also_when_lines_fail(tmp_path: Path, make_spec: SpecMak
     shown = make_spec(EventKind.PRINTF, lay_out("values", [(f.name, f.type) for f in EVENT.fields]), id=1, format="x")
     found = outputs(Destinations(FullStream(), str(path)), dump, shown)
     found.handler(dump)(TIME, memoryview(make_record(IP, link=101)))
+    # in the same batch: what fails in the middle of it keeps nothing from the other outputs
+    found.handler(shown)(TIME, memoryview(bytes(EVENT.size)))
+    found.handler(dump)(TIME, memoryview(make_record(IP, link=101)))
     with pytest.raises(SinkError):
-        found.handler(shown)(TIME, memoryview(bytes(EVENT.size)))
+        found.settle()
     found.close({}, {})
-    assert list(found.written()) == [(str(path), 1)]
+    assert list(found.written()) == [(str(path), 2)]
     assert path.stat().st_size > 100
 
 
@@ -227,6 +252,17 @@ def test_files_of_two_names_do_not_become_one(tmp_path: Path, make_spec: SpecMak
         found.settle()
     found.close({}, {})
     assert list(found.written()) == [(str(tmp_path / "f1"), 1)]
+
+
+def test_one_file_is_told_by_its_own_name_and_many_by_what_they_have_in_common(
+    tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker
+) -> None:
+    spec, path = make_spec(), f"{tmp_path}/f"
+    found = outputs(Destinations(io.StringIO(), path, rotation=Rotation(size=150, files=10)), spec)
+    for packets, told in enumerate((f"{path}0", f"{path} (2 files)"), 1):
+        found.handler(spec)(TIME, memoryview(make_record(IP, link=101)))
+        assert list(found.written()) == [(told, packets)]
+    found.close({}, {})
 
 
 def test_a_name_that_is_made_here_has_a_time_in_it_where_time_cuts(

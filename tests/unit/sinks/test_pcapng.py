@@ -15,6 +15,7 @@ import pytest
 from xcapscript.layout import PACKET, lay_out
 from xcapscript.sinks import pcapng
 from xcapscript.sinks.base import HookCounts, SinkError
+from xcapscript.sinks.output import Output
 from xcapscript.sinks.pcapng import PcapngSink
 from xcapscript.sinks.pending import FLUSH_SIZE
 from xcapscript.types import StackType
@@ -111,6 +112,12 @@ def test_what_is_unknown_is_left_out(tmp_path: Path, make_spec: SpecMaker, make_
     assert tshark(path, "frame.comment", "frame.interface_name", "frame.interface_description") == [
         ["rawtracepoint:kfree_skb", "none", "rawtracepoint:kfree_skb"]
     ]
+
+
+def test_a_task_without_a_name_is_still_told(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    path = tmp_path / "d.pcapng"
+    write(path, make_spec(), make_record(PING, comm=b""))
+    assert tshark(path, "frame.comment") == [["drop NETFILTER_DROP pid=812 comm= netns=4026532281"]]
 
 
 def test_names_that_could_steer_a_terminal_are_escaped(
@@ -314,6 +321,18 @@ def test_a_reader_that_goes_away(tmp_path: Path, make_spec: SpecMaker, make_reco
     with pytest.raises(SinkError, match="Broken pipe") as caught:
         sink.flush()
     assert caught.value.errno == errno.EPIPE
+    sink.close({})
+
+
+def test_a_reader_that_was_never_there_is_told_as_one_that_goes_away() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    sink = PcapngSink(Output("the pipe", descriptor=writing), 128)
+    with pytest.raises(SinkError, match="Broken pipe") as caught:
+        sink.flush()
+    assert caught.value.errno == errno.EPIPE
+    sink.flush()
+    assert sink.packets is None
     sink.close({})
 
 

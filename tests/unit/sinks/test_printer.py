@@ -1,4 +1,9 @@
+import fcntl
 import io
+import os
+import pty
+import struct
+import termios
 import time
 from collections.abc import Callable, Iterator
 
@@ -141,6 +146,23 @@ def test_bytes_stand_under_their_line(make_spec: SpecMaker, make_record: RecordM
         "\t0x0010:  0a4d 0002                                .M..",
     ]
     assert printed(packet_event(make_spec(EventKind.HEX), make_record(b""))).count("\n") == 1
+
+
+def test_bytes_are_as_wide_as_the_terminal_is_by_then(make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    ours, theirs = pty.openpty()
+    event = packet_event(make_spec(EventKind.HEX), make_record(bytes(16), link=101))
+    lines = []
+    try:
+        with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+            printer = Printer(StreamLines(stream, "a terminal"), ValueText((), resolve), width=80)
+            for columns in (80, 50, 20, 0):
+                fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+                printer.write(event)
+                printer.flush()
+                lines.append(os.read(ours, 4096).decode().count("\t0x"))
+    finally:
+        os.close(ours)
+    assert lines == [1, 2, 4, 1]
 
 
 def test_a_map_and_the_end() -> None:

@@ -85,14 +85,16 @@ def test_a_symbol_is_named() -> None:
         (S32, -5, -5),
         (TASK_COMM, "é\x1b".encode() + b"\xff", "é\x1b\\xff"),
         (PointerType("void"), 0xFFFF888100001234, "0xffff888100001234"),
+        (InternedType(), 1, "two\n\x1b"),
         (InternedType(), 2, "\\xff"),
+        (InternedType(), 9, "9"),
         (DROP_REASONS, 77, "77"),
         (StackType(2), (1, 2, 3, 4), ["f2\\x1b", "f3\\x1b"]),
         (MacType(), 1, "00:00:00:00:00:01"),
     ],
 )
 def test_values_for_programs(kind: Type, value: Value, data: object) -> None:
-    assert ValueText(("one", "two\n", "\udcff"), frames).data(kind, value) == data
+    assert ValueText(("one", "two\n\x1b", "\udcff"), frames).data(kind, value) == data
 
 
 def test_drop_reasons_go_without_their_prefix() -> None:
