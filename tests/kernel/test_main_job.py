@@ -108,7 +108,7 @@ def test_exactly_as_many_as_asked_for(net: Network, tmp_path: Path) -> None:
     assert "@count: 100\n" in done.out
 
 
-def test_under_nohup_a_capture_outlives_its_terminal(net: Network) -> None:
+def test_under_nohup_a_capture_outlives_its_terminal() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which nohup hands on, and so do we
     try:
         running = Running("-e", 'interval:20ms { printf("tick\\n"); }')
@@ -121,7 +121,7 @@ def test_under_nohup_a_capture_outlives_its_terminal(net: Network) -> None:
     assert (done.status, done.out.count("tick") > 2) == (0, True)
 
 
-def test_a_name_that_is_too_long_is_refused(net: Network) -> None:
+def test_a_name_that_is_too_long_is_refused() -> None:
     done = run("-e", "drop { dump; }", "-w", "x" * 300)
     assert (done.status, "File name too long" in done.err) == (3, True)
 
