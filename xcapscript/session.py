@@ -12,12 +12,13 @@ from xcapscript.runtime.buffers import open_reader
 from xcapscript.runtime.clock import Clock
 from xcapscript.runtime.compiler_process import Loaded
 from xcapscript.runtime.control import Control
+from xcapscript.runtime.doorbell import ASLEEP, Doorbell
 from xcapscript.runtime.maps import Counts, clear_map, read_counts, read_full, read_map, zero_map
 from xcapscript.runtime.probes import Probes
 from xcapscript.runtime.ring import Record
 from xcapscript.sinks.base import HookCounts, SinkError
 from xcapscript.sinks.outputs import Outputs
-from xcapscript.unit import EventKind, EventSpec, HookKind, MapSpec, Unit
+from xcapscript.unit import Buffer, EventKind, EventSpec, HookKind, MapSpec, Unit
 
 POLL, IDLE_POLL = 10_000_000, 50_000_000
 """ns between two looks at the buffer, while much comes and while little or nothing does: it holds more than the fastest
@@ -90,13 +91,16 @@ class Session:
         if all(program.attachment.kind in (HookKind.BEGIN, HookKind.END) for program in self._unit.programs):
             self._ending = Ending.OUTSIDE
         wait = POLL
+        is_ring = self._unit.buffer is Buffer.RING
+        doorbell = Doorbell(self._control, self._loaded.maps["xcap_events"] if is_ring else None)
         while self._ending is None and keep_on():
             until_timer = self._probes.run_due()
-            self._poll()
+            empty = not self._poll() and not self._ring.waiting
             wait = POLL if self._ring.busy else min(wait + POLL, IDLE_POLL)
             # Small batches would cost more than they hold: only a full one means that there is more to do at once.
             if not self._ring.full:
-                sleep((wait if until_timer is None else max(0, min(wait, until_timer))) / 1e9)
+                most = ASLEEP if empty and is_ring else wait
+                doorbell.wait(most if until_timer is None else min(most, until_timer), empty=empty)
 
     def finish(self) -> Report:
         """Detach, drain, run `end`, print the maps, close the files.

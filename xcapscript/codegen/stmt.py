@@ -186,7 +186,8 @@ def _send_packet(out: Emitter, context: Context, spec: EventSpec, snaplen: int, 
     out.line("void *(*bpf_ringbuf_reserve)(void *, u64, u64) = xcap_itself;")
     out.line("long failed = 1; /* above 0: not tried, or the pages could not be read */")
     out.line(f"if (typed && skb && hit->cap_len > {LARGEST_COPY})")
-    out.line(f"\tfailed = xcap_send_large(hit, skb, &dynptr, xcap_events.ringbuf_reserve(0), {snaplen});")
+    ring = "xcap_events.ringbuf_reserve(0), xcap_wakeup(control)"
+    out.line(f"\tfailed = xcap_send_large(hit, skb, &dynptr, {ring}, {snaplen});")
     with out.block("if (failed > 0)"):
         _read_bytes(out, snaplen)
         out.line(f"failed = {submission(context.buffer, '&hit->event', 'sizeof(hit->event) + cap')};")
@@ -245,7 +246,7 @@ def submission(buffer: Buffer, record: str, size: str) -> str:
     """
     match buffer:
         case Buffer.RING:
-            return f"xcap_events.ringbuf_output({record}, {size}, BPF_RB_NO_WAKEUP)"
+            return f"xcap_events.ringbuf_output({record}, {size}, xcap_wakeup(control))"
         case Buffer.PERF:
             return f"xcap_events.perf_submit(ctx, {record}, {size})"
         case _:

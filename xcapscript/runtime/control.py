@@ -10,6 +10,7 @@ LIVE = 0
 EXITED = 1
 REMAINING_OFFSET = 8
 STARTED_OFFSET = 16
+ASLEEP = 6
 
 
 class Control:
@@ -32,6 +33,10 @@ class Control:
     def close_gate(self) -> None:
         """Make every program return at once."""
         self._words[LIVE] = 0
+
+    def asleep(self, yes: bool) -> None:  # noqa: FBT001
+        """Whether we wait for the next record, which is then to wake us up."""
+        self._words[ASLEEP] = yes
 
     @property
     def exited(self) -> bool:

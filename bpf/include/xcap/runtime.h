@@ -13,6 +13,8 @@ struct xcap_control {
 	u32 exited;    /* a program said exit: the ring may have been too full to tell */
 	s64 remaining; /* how many hits may still be sent, under a limit */
 	u64 started;   /* CLOCK_MONOTONIC, ns */
+	u32 asleep;    /* user space waits to be woken up */
+	u32 unused;
 };
 
 /* One per program and CPU; the order is that of unit.Counter. */

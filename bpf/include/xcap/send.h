@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Packets that are larger than a program's own memory: their bytes go straight into the ring. */
+/* How records are sent; and packets that are larger than a program's own memory: their bytes go straight into the ring. */
 #pragma once
 
 #include <xcap/describe.h>
 
 #define XCAP_PIECE 4096
+
+/* How a record is sent: user space looks by its own clock, for a wake-up costs more than the record; but when nothing
+ * came for a while it sleeps, and is woken up once. */
+XCAP_INLINE u64 xcap_wakeup(struct xcap_control *control)
+{
+	if (!control->asleep)
+		return BPF_RB_NO_WAKEUP;
+	control->asleep = 0;
+	return BPF_RB_FORCE_WAKEUP;
+}
 
 /* Takes the place of bpf_ringbuf_reserve() where a map is needed: BCC names one only in calls of its own functions. */
 XCAP_INLINE void *xcap_itself(void *map, u64 size, u64 flags)
@@ -64,7 +74,7 @@ XCAP_INLINE long xcap_read_into(struct xcap_hit *hit, const struct sk_buff *skb,
 /* Send the hit's event with the packet's first `limit` bytes; there are to be more than XCAP_PIECE. 0 if it was sent, less
  * than 0 if there is no room for it; 1 if the bytes cannot be read: cap_len is what can be then. */
 XCAP_INLINE long xcap_send_large(struct xcap_hit *hit, const struct sk_buff *skb, struct xcap_dynptr *packet, void *ring,
-				 const u32 limit)
+				 u64 wakeup, const u32 limit)
 {
 	struct xcap_dynptr record;
 	u32 cap = hit->cap_len < limit ? hit->cap_len : limit;
@@ -80,6 +90,6 @@ XCAP_INLINE long xcap_send_large(struct xcap_hit *hit, const struct sk_buff *skb
 		hit->cap_len = hit->linear_len;
 		return 1;
 	}
-	xcap_submit(&record, BPF_RB_NO_WAKEUP);
+	xcap_submit(&record, wakeup);
 	return 0;
 }
