@@ -94,6 +94,7 @@ class JsonSink:
             **({"stack": self._stack(event)} if spec.kind is EventKind.STACK else {}),
             **({"bytes": data.hex()} if spec.kind is EventKind.HEX else {}),
             **({"synthetic": True} if found["flags"] & PacketFlag.SYNTHETIC else {}),
+            **({"partial": True} if found["flags"] & PacketFlag.PARTIAL else {}),
         }
 
     def _stack(self, event: Event) -> list[str]:

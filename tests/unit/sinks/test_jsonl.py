@@ -204,7 +204,9 @@ def test_what_a_packet_may_lack(make_spec: SpecMaker, make_record: RecordMaker) 
 def test_a_packet_made_up_from_a_socket(make_spec: SpecMaker, make_record: RecordMaker) -> None:
     made_up = make_record(PING, flags=PacketFlag.SYNTHETIC | PacketFlag.PARTIAL)
     assert found(packet(make_spec(EventKind.LINE), made_up))["synthetic"] is True
+    assert found(packet(make_spec(EventKind.LINE), made_up))["partial"] is True
     assert "synthetic" not in found(packet(make_spec(EventKind.LINE), make_record(PING, flags=PacketFlag.PARTIAL)))
+    assert "partial" not in found(packet(make_spec(EventKind.LINE), make_record(PING, flags=PacketFlag.SYNTHETIC)))
 
 
 @pytest.mark.parametrize(
