@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,17 @@ class FullStream(io.StringIO):
         raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
-@pytest.fixture
-def largest_file() -> Iterator[int]:
-    """A full disk: files cannot grow beyond so many bytes."""
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """A full disk: files cannot grow beyond so many bytes, no longer than needed: pytest may write to a file, too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield 100
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_whoever_shares_the_stream_is_told_what_comes() -> None:
@@ -85,17 +88,18 @@ def test_a_directory(tmp_path: Path) -> None:
     assert caught.value.message == f"cannot write '{tmp_path}': Is a directory"
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path: Path, largest_file: int) -> None:
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "f"
     lines = FileLines(str(path))
-    for _ in range(largest_file // 7):
-        lines.write("sixty7\n")
-    lines.flush()
-    lines.write("sixty7\n" * 10)
-    with pytest.raises(SinkError) as caught:
-        lines.close()
+    with largest_file(100):
+        for _ in range(100 // 7):
+            lines.write("sixty7\n")
+        lines.flush()
+        lines.write("sixty7\n" * 10)
+        with pytest.raises(SinkError) as caught:
+            lines.close()
     assert caught.value.message == f"cannot write '{path}': File too large"
-    assert path.read_text(encoding="utf-8") == "sixty7\n" * (largest_file // 7)
+    assert path.read_text(encoding="utf-8") == "sixty7\n" * (100 // 7)
 
 
 def test_a_pipe_whose_reader_has_gone(tmp_path: Path) -> None:
