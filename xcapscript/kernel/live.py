@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 
 from xcapscript.errors import KernelError
+from xcapscript.kernel import places
 from xcapscript.kernel.btf import Btf
 from xcapscript.kernel.facts import RawTracepoint, Struct, Tracepoint
 from xcapscript.kernel.tracefs import Tracefs
 from xcapscript.types import EnumType, StructType
-
-NAMESPACES = Path("/run/netns")
 
 
 class LiveKernel:
@@ -47,14 +45,11 @@ class LiveKernel:
     def struct_of(self, kind: StructType) -> Struct | None:
         return self.btf.struct_of(kind)
 
-    def network_namespace(self, name: str) -> int | None:
-        """Of /run/netns, where ip-netns(8) keeps them."""
-        if "/" in name or name in (".", ".."):
-            return None
-        try:
-            return (NAMESPACES / name).stat().st_ino
-        except (OSError, ValueError):
-            return None
+    def network_namespace(self, text: str) -> int:
+        return places.network_namespace(text)
+
+    def cgroup(self, text: str) -> int:
+        return places.cgroup(text)
 
     def _enum_if_known(self, name: str) -> EnumType | None:
         # A tracepoint can be used without the names of its enums' members.

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from xcapscript.builtins import BUILTINS, FLOW, REASON, STATE_PREFIXES
 from xcapscript.diagnostics import Code, did_you_mean
+from xcapscript.kernel.facts import NotFound
 from xcapscript.nodes import (
-    BuiltinValue,
     Compare,
     CompareText,
     Expression,
@@ -38,7 +38,9 @@ from xcapscript.types import (
 )
 
 EQUALITY = frozenset({"==", "!="})
-NETNS = "netns"
+PLACES = ("netns", "cgroup")
+"""Values, and members of `sk`, that a text stands for a number of: see `kernel/places.py`."""
+
 VALUE = re.compile(r"reason|skb|sk|arg[0-9]+")
 """Names of values that no enum has."""
 WORDS = frozenset({REASON, FLOW, "skb", "sk", "kstack", "args"})
@@ -102,12 +104,12 @@ def _cures(node: ast.Binary, *kinds: Type) -> tuple[str, ...]:
 
 
 def _sides(resolver: Resolver, node: ast.Binary) -> tuple[Expression, Expression]:
-    """Both values; a bare name may be one of the other side's enum, a string the name of a network namespace."""
+    """Both values; a bare name may be one of the other side's enum, a text name a network namespace or a cgroup."""
     if _is_foreign(node.left) and not _is_foreign(node.right):
         right = resolver.value(node.right)
-        return _named(resolver, node.left, right), right
+        return _named(resolver, node.left, node.right, right), right
     left = resolver.value(node.left)
-    return left, _named(resolver, node.right, left)
+    return left, _named(resolver, node.right, node.left, left)
 
 
 def _is_foreign(node: ast.Expression) -> bool:
@@ -117,15 +119,12 @@ def _is_foreign(node: ast.Expression) -> bool:
     )
 
 
-def _named(resolver: Resolver, node: ast.Expression, other: Expression) -> Expression:
+def _named(resolver: Resolver, node: ast.Expression, beside: ast.Expression, other: Expression) -> Expression:
     match node:
+        case ast.String() | ast.Parameter() if place := _place(beside):
+            return _number_of(resolver, node, place)
         case ast.Name(name) if isinstance(other.type, EnumType) and not VALUE.fullmatch(name):
             return _member(node, name, other.type)
-        case ast.String(name) if isinstance(other, BuiltinValue) and other.builtin.name == NETNS:
-            inode = resolver.structures.kernel.network_namespace(name)
-            if inode is None:
-                refuse(Code.UNKNOWN_NAME, node, f"there is no network namespace '{name}'", "see 'ip netns'")
-            return Number(inode, U64)
         case ast.String(name) if isinstance(other.type, EnumType):
             return _member(node, name, other.type)
         case ast.Parameter(name) if isinstance(other.type, EnumType):
@@ -137,6 +136,26 @@ def _named(resolver: Resolver, node: ast.Expression, other: Expression) -> Expre
             return resolver.value(node)
         case _:
             return resolver.value(node)
+
+
+def _place(node: ast.Expression) -> str | None:
+    """Which of PLACES a value is."""
+    match node:
+        case ast.Name(name) | ast.Member(ast.Name("sk"), ast.Name(name)) if name in PLACES:
+            return name
+    return None
+
+
+def _number_of(resolver: Resolver, node: ast.Expression, place: str) -> Expression:
+    """The number of the namespace or cgroup that a text stands for; numbers stand for themselves."""
+    value = resolver.value(node)
+    if not isinstance(value, Text):
+        return value
+    kernel = resolver.structures.kernel
+    try:
+        return Number(kernel.cgroup(value.value) if place == "cgroup" else kernel.network_namespace(value.value), U64)
+    except NotFound as error:
+        refuse(Code.UNKNOWN_NAME, node, error.message, *error.hints)
 
 
 def _member(node: ast.Expression, name: str, kind: EnumType) -> Expression:
