@@ -11,27 +11,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TextIO
 
+from xcapscript.capture import compile_program, require_privilege, usual_buffer
 from xcapscript.cli.explanations import EXPLANATIONS, explain
 from xcapscript.cli.extcap import Request, answer, command_line, hang_up, install, is_extcap, parse_request, program
 from xcapscript.cli.formatting import format_programs
 from xcapscript.cli.listing import list_hooks
-from xcapscript.cli.options import Options, parse_options, usage
-from xcapscript.cli.run import require_privilege, run
+from xcapscript.cli.options import Options, parse_options, usage, wishes
+from xcapscript.cli.run import run
 from xcapscript.cli.scripthelp import script_help
 from xcapscript.cli.stages import stage_text
-from xcapscript.codegen.generate import LARGEST_SNAPLEN
-from xcapscript.codegen.generate import Options as CodeOptions
-from xcapscript.compiler import Compiled, compile_script
+from xcapscript.compiler import Compiled
 from xcapscript.diagnostics import ScriptError, did_you_mean, escape, render
 from xcapscript.errors import CompilerBug, KernelError, UsageError
-from xcapscript.kernel.bpf import has_ring_buffers
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.live import LiveKernel
 from xcapscript.library import default_library
-from xcapscript.pcap.libpcap import interface_netmask
 from xcapscript.runtime.compiler_process import CompilerProcess
-from xcapscript.sema.analyse import Settings
-from xcapscript.sema.filter import Parameters, Rules
 from xcapscript.sinks.base import SinkError
 from xcapscript.source import LARGEST_SCRIPT, Source, check_size, read_script
 from xcapscript.unit import Buffer
@@ -225,41 +220,21 @@ def _check(options: Options, kernel: Kernel, errors: TextIO) -> int:
 
 
 def _compile(source: Source, options: Options, kernel: Kernel) -> Compiled:
-    settings = Settings(
-        Parameters(options.arguments, options.named),
-        Rules(not options.no_names, _netmask(options.interface), _tell_progress),
-        writes=options.write is not None or options.tcpdump is not None,
-        checking=options.check,
-    )
-    snaplen = None if options.snaplen is None else min(options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN)
-    code = CodeOptions(
-        snaplen,
-        options.count,
-        options.interface,
-        process=options.process,
-        buffer=options.buffer or Buffer.RING,
-        buffer_size=options.buffer_size,
-    )
-    return compile_script(source, default_library(), kernel, settings, code)
+    return compile_program(source, default_library(), kernel, wishes(options), _tell_progress)
 
 
 def _buffer(options: Options, errors: TextIO) -> Buffer:
     """What was asked for, or what this kernel has."""
     if options.buffer is not None:
         return options.buffer
-    if has_ring_buffers():
-        return Buffer.RING
-    if not options.quiet:
+    found = usual_buffer()
+    if found is Buffer.PERF and not options.quiet:
         print("xcap: this kernel has no ring buffers: perf buffers take their place", file=errors)
-    return Buffer.PERF
+    return found
 
 
 def _tell_progress(seconds: float) -> None:
     print(f"xcap: libpcap is at work on the expression: {seconds:.0f} s", file=sys.stderr)
-
-
-def _netmask(interface: str | None) -> int | None:
-    return interface_netmask(interface) if interface is not None else None
 
 
 def _source(options: Options) -> Source:

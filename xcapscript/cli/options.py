@@ -12,6 +12,7 @@ from typing import Any
 
 from xcapscript import __version__
 from xcapscript.builtins import OPTIONS
+from xcapscript.capture import Wishes
 from xcapscript.errors import UsageError
 from xcapscript.sinks.base import SinkError
 from xcapscript.unit import Buffer
@@ -165,6 +166,24 @@ def parse_options(arguments: Sequence[str]) -> Options:
         progress=found.progress,
         buffer=found.buffer and Buffer(found.buffer),
         buffer_size=found.buffer_size,
+    )
+
+
+def wishes(options: Options) -> Wishes:
+    """How a program is to be run that these options are for."""
+    return Wishes(
+        arguments=options.arguments,
+        named=options.named,
+        write=options.write,
+        shown=options.tcpdump is not None,
+        snaplen=options.snaplen,
+        count=options.count,
+        interface=options.interface,
+        process=options.process,
+        no_names=options.no_names,
+        buffer=options.buffer,
+        buffer_size=options.buffer_size,
+        checking=options.check,
     )
 
 

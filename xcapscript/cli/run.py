@@ -13,20 +13,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from mmap import PAGESIZE
-from pathlib import Path
 from time import monotonic
 from types import FrameType
 from typing import TextIO
 
+from xcapscript.capture import load, outcome, resolver, totals, unread_note
 from xcapscript.cli.losses import Losses
 from xcapscript.cli.options import Options
 from xcapscript.cli.progress import Progress, SoFar
 from xcapscript.cli.targets import check_interface, check_process
 from xcapscript.cli.why import why_lines
 from xcapscript.diagnostics import escape
-from xcapscript.errors import KernelError, UsageError
-from xcapscript.kernel.headers import header_tree
-from xcapscript.kernel.symbols import Symbols, strip_entry
+from xcapscript.errors import UsageError
 from xcapscript.runtime.compiler_process import CompilerProcess
 from xcapscript.session import Report, Session
 from xcapscript.sinks.flame import is_drawn
@@ -34,25 +32,10 @@ from xcapscript.sinks.live import refusal
 from xcapscript.sinks.output import file_type
 from xcapscript.sinks.outputs import Destinations, Form, Outputs
 from xcapscript.sinks.rotation import Rotation
-from xcapscript.sinks.values import Resolve
-from xcapscript.unit import EventKind, HookKind, Unit
-
-CAPABILITIES = (("CAP_BPF", 39), ("CAP_PERFMON", 38))
-CAP_SYS_ADMIN = 21
-
-RUN_BY_US = frozenset({HookKind.BEGIN, HookKind.END, HookKind.INTERVAL})
+from xcapscript.unit import EventKind, Unit
 
 PATIENCE = 3
 """Seconds that --cmd's command has to end after SIGTERM."""
-
-
-def require_privilege() -> None:
-    """KernelError if this process may not load programs."""
-    with Path("/proc/self/status").open(encoding="ascii") as status:
-        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
-    if effective >> CAP_SYS_ADMIN & 1 or all(effective >> number & 1 for _, number in CAPABILITIES):
-        return
-    raise KernelError("capturing needs root", advice="run it with sudo; --check, --dump and -l work without")
 
 
 @dataclass(slots=True)
@@ -86,13 +69,12 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
         raise UsageError("--flame: nothing in the program counts by stack, as count(kstack) does")
     for note in _notes_on_targets(options):
         _say(errors, options, escape(note))
-    loaded = process.load(unit, header_tree())
-    process.close()
+    loaded = load(unit, process)
     stop = Stop(None)
     # before our own handlers: a named pipe may have to be waited for, which Ctrl-C ends
     progress = _progress(options, errors)
     _tell_of_pipes(unit, options, errors)
-    outputs = Outputs(unit, _destinations(unit, options, progress), _resolver())
+    outputs = Outputs(unit, _destinations(unit, options, progress), resolver())
     with _signals(stop):
         session = Session(unit, loaded, outputs, options.count)
         try:
@@ -171,13 +153,11 @@ def _keep_on(
 
 def _so_far(session: Session, unit: Unit, outputs: Outputs) -> SoFar:
     counts, files = session.counts(), outputs.so_far()
-    lost = sum(count.lost for count in counts)
+    total = totals(unit, counts)
     if files is None:
-        pairs = zip(unit.programs, counts, strict=True)
-        matched = sum(count.matched for program, count in pairs if program.attachment.kind not in RUN_BY_US)
-        return SoFar(matched, "matched", lost, None)
+        return SoFar(total.matched, "matched", total.lost, None)
     packets, size = files
-    return SoFar(packets, "packets", lost, size or None)
+    return SoFar(packets, "packets", total.lost, size or None)
 
 
 def _unused(options: Options) -> Iterator[str]:
@@ -186,12 +166,6 @@ def _unused(options: Options) -> Iterator[str]:
         yield f"{escape(options.write)} is not written"
     if options.tcpdump is not None:
         yield "tcpdump shows nothing"
-
-
-def _resolver() -> Resolve:
-    """Kernel addresses to names, without the frames that are our own."""
-    symbols = Symbols()
-    return lambda addresses, depth: list(strip_entry([symbols.resolve(a) for a in addresses]))[:depth]
 
 
 def _destinations(unit: Unit, options: Options, progress: Progress | None) -> Destinations:
@@ -253,28 +227,19 @@ def _say(errors: TextIO, options: Options, text: str) -> None:
 
 def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors: TextIO) -> None:
     """What was counted: always the losses, the rest unless it is to be quiet."""
-    pairs = list(zip(unit.programs, report.counts, strict=True))
-    counts = [count for program, count in pairs if program.attachment.kind not in RUN_BY_US]
-    lost = sum(count.lost for count in report.counts)
-    hits, matched = sum(count.hits for count in counts), sum(count.matched for count in counts)
-    without = sum(count.no_packet for count in counts)
-    rest = f", {without} without a packet" if without else ""
-    _say(errors, options, f"{hits} hit{'s' * (hits != 1)}, {matched} matched, {lost} lost{rest}")
-    unread = sum(count.unread for count in counts)
-    if unread:
-        message = (
-            f"{unread} packets were judged by a part of their bytes: this kernel does not let us read the rest here"
-        )
-        _say(errors, options, message)
+    total = totals(unit, report.counts)
+    _say(errors, options, outcome(total))
+    if note := unread_note(total):
+        _say(errors, options, note)
     for path, packets in outputs.written():
         _say(errors, options, f"{packets} packet{'s' if packets != 1 else ''} written to {escape(path)}")
     if outputs.flame is not None and options.flame is not None:
         stacks = outputs.flame.stacks
         _say(errors, options, f"{stacks} stack{'s' if stacks != 1 else ''} drawn in {escape(options.flame)}")
     if options.why or options.verbose:
-        for line in why_lines(pairs):
+        for line in why_lines(list(zip(unit.programs, report.counts, strict=True))):
             print(line, file=errors)
-    if lost and options.quiet:
-        print(f"xcap: {lost} events were lost: the reader fell behind", file=errors)
+    if total.lost and options.quiet:
+        print(f"xcap: {total.lost} events were lost: the reader fell behind", file=errors)
     for name, missed in report.full.items():
         print(f"xcap: {name} is full: {missed} updates were lost", file=errors)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from xcapscript import capture
 from xcapscript.cli import main
 from xcapscript.cli.options import parse_options
 from xcapscript.codegen.generate import Options
@@ -85,7 +86,7 @@ def test_every_record_goes_to_the_same_buffer() -> None:
 
 
 def test_what_was_asked_for_is_not_asked_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(main, "has_ring_buffers")
+    monkeypatch.delattr(capture, "has_ring_buffers")
     for buffer in Buffer:
         assert main._buffer(parse_options(["-e", "rx", "--buffer", buffer]), io.StringIO()) is buffer
 
@@ -101,7 +102,7 @@ def test_what_was_asked_for_is_not_asked_of_the_kernel(monkeypatch: pytest.Monke
 def test_without_ring_buffers_perf_buffers_are_taken(
     monkeypatch: pytest.MonkeyPatch, *, there: bool, quiet: bool, buffer: Buffer, said: str
 ) -> None:
-    monkeypatch.setattr(main, "has_ring_buffers", lambda: there)
+    monkeypatch.setattr(capture, "has_ring_buffers", lambda: there)
     errors = io.StringIO()
     assert main._buffer(parse_options(["-e", "rx", *["-q"] * quiet]), errors) is buffer
     assert errors.getvalue() == said
