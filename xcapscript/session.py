@@ -8,6 +8,7 @@ from enum import Enum, auto
 from functools import partial
 from time import monotonic_ns, sleep, time_ns
 
+from xcapscript.layout import Value
 from xcapscript.runtime.buffers import open_reader
 from xcapscript.runtime.clock import Clock
 from xcapscript.runtime.compiler_process import Loaded
@@ -118,14 +119,34 @@ class Session:
         for spec in self._unit.maps:
             self._attempt(partial(self._end_map, spec))
         counts = self.counts()
-        full = (read_full(self._loaded.maps["xcap_map_full"], index) for index in range(len(self._maps)))
-        missed = {name: number for name, number in zip(self._maps, full, strict=True) if number}
+        missed = self.full()
         self._attempt(lambda: self._outputs.close(self._by_hook(counts), missed))
         return Report(self._status, counts, missed, self._failure)
 
     def counts(self) -> tuple[Counts, ...]:
         """What has been counted for each program."""
         return tuple(read_counts(self._loaded.maps["xcap_counts"], n) for n in range(len(self._unit.programs)))
+
+    def pause(self) -> None:
+        """Make every program return at once, until `resume`."""
+        self._control.close_gate()
+
+    def resume(self) -> None:
+        """Let the programs run again."""
+        self._control.open_gate()
+
+    def content(self, spec: MapSpec) -> dict[bytes, Value]:
+        """What a map has now."""
+        return read_map(self._loaded.maps[spec.symbol], spec)
+
+    def full(self) -> dict[str, int]:
+        """The updates that found a map full, by map."""
+        found = (read_full(self._loaded.maps["xcap_map_full"], index) for index in range(len(self._maps)))
+        return {name: number for name, number in zip(self._maps, found, strict=True) if number}
+
+    def clear(self, spec: MapSpec) -> None:
+        """Remove every key of a map."""
+        clear_map(self._loaded.maps[spec.symbol], spec)
 
     def _attempt(self, what: Callable[[], None]) -> None:
         """Do it; output that fails is for the report, and keeps nothing else from being done."""
@@ -207,13 +228,13 @@ class Session:
                 return self._outputs.handler(spec)
 
     def _print_map(self, spec: MapSpec, top: int | None, time: int) -> None:
-        rows = read_map(self._loaded.maps[spec.symbol], spec)
+        rows = self.content(spec)
         if rows:
             self._outputs.print_map(spec, rows, time, top)
 
     def _end_map(self, spec: MapSpec) -> None:
         if self._outputs.flame is not None:
-            self._outputs.flame.add(spec, read_map(self._loaded.maps[spec.symbol], spec))
+            self._outputs.flame.add(spec, self.content(spec))
         if self._unit.print_maps:
             self._print_map(spec, None, time_ns())
 

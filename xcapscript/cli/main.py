@@ -145,6 +145,8 @@ def _do(options: Options, errors: TextIO) -> int:
         return _list(options.list, kernel, errors, verbose=options.verbose)
     if options.check:
         return _check(options, kernel, errors)
+    if options.prompts and sys.stdin is not None and sys.stdin.isatty():
+        return _prompt(options, kernel)
     source = _source(options)
     if options.dump:
         return _print(stage_text(_compile(source, options, kernel), options.dump))
@@ -157,6 +159,16 @@ def _do(options: Options, errors: TextIO) -> int:
         return run(unit, process, options, errors)
     finally:
         process.close()
+
+
+def _prompt(options: Options, kernel: Kernel) -> int:
+    """Have programs typed at the terminal."""
+    if not sys.stdout.isatty():
+        raise UsageError("there is no program, and no terminal to ask for one: give -e PROGRAM or a file")
+    from xcapscript.repl.start import open_prompt  # noqa: PLC0415 -- a tenth of a second, which only a prompt needs
+
+    open_prompt(kernel, default_library(), wishes(options))
+    return OK
 
 
 def _extcap(request: Request, errors: TextIO) -> int:
@@ -240,7 +252,7 @@ def _tell_progress(seconds: float) -> None:
 def _source(options: Options) -> Source:
     if options.program is not None:
         return Source(ONE_LINER, options.program)
-    return _read(options.files[0])
+    return _read(options.files[0] if options.files else "-")
 
 
 def _read(name: str) -> Source:

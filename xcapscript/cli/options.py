@@ -88,6 +88,8 @@ class Options:
     progress: bool = False
     buffer: Buffer | None = None
     buffer_size: int | None = None
+    prompts: bool = False
+    """There is no program: it is to be typed, or comes from standard input."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -120,7 +122,8 @@ def parse_options(arguments: Sequence[str]) -> Options:
     if named and found.program is None and not files:
         raise UsageError(f"unrecognized arguments: {' '.join(others)}")
     wants_none = found.help or found.explain is not None or found.list is not None or found.install_extcap
-    if not wants_none and found.program is None and not files:
+    prompts = not wants_none and found.program is None and not files
+    if prompts and (found.check or found.fmt or found.dump):
         raise UsageError("there is no program: give -e PROGRAM or a file")
     if found.write == "-" and found.output == "-":
         raise UsageError("-w - and -o - would both write to standard output")
@@ -166,6 +169,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         progress=found.progress,
         buffer=found.buffer and Buffer(found.buffer),
         buffer_size=found.buffer_size,
+        prompts=prompts,
     )
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TextIO
 
+from xcapscript.numbers import scaled, short
+
 BETWEEN = 0.5
 """Seconds between two looks."""
 
 USUAL_WIDTH = 80
 _ECHO = len("^C")
-_SHORT_FROM = 10_000
-_UNITS = ("", "k", "M", "G", "T", "P", "E")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class Progress:
 
 def _wordings(found: SoFar, rate: int) -> tuple[str, ...]:
     """The same, ever shorter."""
-    size = "" if found.size is None else f", {_scaled(found.size, ' ')}B"
-    number, pace, lost = _short(found.number), _short(rate), _short(found.lost)
+    size = "" if found.size is None else f", {scaled(found.size, ' ')}B"
+    number, pace, lost = short(found.number), short(rate), short(found.lost)
     return (
         f"{found.number:,} {found.unit}, {rate:,}/s, {found.lost:,} lost{size}",
         f"{number} {found.unit}, {pace}/s, {lost} lost{size}",
@@ -83,20 +83,6 @@ def _wordings(found: SoFar, rate: int) -> tuple[str, ...]:
         f"{number}, {lost} lost",
         number,
     )
-
-
-def _short(number: int) -> str:
-    """As it is while that is short."""
-    return str(number) if number < _SHORT_FROM else _scaled(number, "")
-
-
-def _scaled(number: int, space: str) -> str:
-    """With three digits and a unit of thousands."""
-    power, value = 0, float(number)
-    while value >= 999.5 and power < len(_UNITS) - 1:
-        power, value = power + 1, value / 1000
-    digits = 0 if power == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f}{space}{_UNITS[power]}"
 
 
 def _columns(stream: TextIO) -> int:

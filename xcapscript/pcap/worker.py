@@ -94,6 +94,11 @@ def _outcome(text: str, link: LinkType, *, netmask: int | None, resolve_names: b
         return error
 
 
+def is_quick(text: str) -> bool:
+    """Whether libpcap is done with an expression in no time, and asks nobody."""
+    return len(text) < _SHORT and not may_ask(text)
+
+
 def may_ask(text: str) -> bool:
     """Whether an expression has a word that libpcap may look up."""
     words = (match[0] for match in _WORD.finditer(re.sub(r"\b0[xX][0-9a-fA-F]+|[0-9a-fA-F]*:[0-9a-fA-F:.]*", "", text)))

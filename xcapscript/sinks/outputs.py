@@ -58,7 +58,8 @@ class Destinations:
     shown goes to the file `lines`, or without one to `stream`. With `last`, so many packets of each file are written,
     at the end. Files are cut as `rotation` says, and with `at_once` written after each batch. With the options of
     `tcpdump`, it shows what is dumped, and a dump that names no file needs none. What maps count by stack is drawn in
-    the file `flame`. `before` is told what is about to be written to `stream`.
+    the file `flame`. `before` is told what is about to be written to `stream`. What `show` makes takes the place of all
+    this text, and `wanted` is asked before an event is read for it.
     """
 
     stream: TextIO
@@ -72,6 +73,8 @@ class Destinations:
     tcpdump: tuple[str, ...] | None = None
     flame: str | None = None
     before: Callable[[str], None] | None = None
+    show: Callable[[ValueText], EventSink] | None = None
+    wanted: Callable[[EventSpec], bool] | None = None
 
 
 class Outputs:
@@ -185,6 +188,8 @@ class Outputs:
         return recorder.keep
 
     def _open_shown(self, to: Destinations, values: ValueText) -> EventSink:
+        if to.show is not None:
+            return to.show(values)
         lines: Lines
         if to.lines is None:
             # where it is a file or a pipe of packets under another name, such as /dev/stdout, lines would be among them
@@ -234,8 +239,11 @@ class Outputs:
             return lambda time, _record: commit(time, spec.after)
         cpu, captured = self._events["cpu"], self._events["cap_len"]
         size, is_packet = spec.layout.size, spec.kind in PACKET_EVENTS
+        wanted = self._to.wanted
 
         def show(time: int, record: memoryview) -> None:
+            if wanted is not None and not wanted(spec):
+                return
             values = spec.layout.decode(record)
             length = values[captured] if is_packet else 0
             assert isinstance(length, int)

@@ -29,6 +29,9 @@ ALL_BITS = (1 << 128) - 1
 MAPPED = 0xFFFF << 32
 """What stands before an IPv4 address in 128 bits: RFC 4291, 2.5.5.2."""
 
+OPEN = re.compile(r'"""(?!.*""")|/\*(?!.*\*/)|/[^{};]*\Z', re.DOTALL)
+"""C, a comment and a predicate that have no end."""
+
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "e": "\x1b", '"': '"', "\\": "\\"}
 
 
@@ -45,6 +48,18 @@ def parse(source: Source) -> ast.Script:
     """The tree of a script; ScriptError if it is not in the language."""
     script: ast.Script = _parse(source, source.text, "start")
     return script
+
+
+def goes_on(source: Source) -> bool:
+    """Whether what is wrong with a script is only that it has not ended: something is open, or a part is missing."""
+    try:
+        _grammar().parse(source.text, start="start")
+    except UnexpectedInput as error:
+        ended = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+        return ended or OPEN.match(source.text, _where(error, source.text)[0]) is not None
+    except RecursionError:
+        return False
+    return False
 
 
 def parse_condition(span: Span) -> ast.Expression:

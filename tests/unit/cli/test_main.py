@@ -52,7 +52,7 @@ def xcap(*arguments: str) -> tuple[int, str]:
         (["--dump", "c", "-e", ""], WRONG_SCRIPT),
         (["-l", "kfree_skb"], OK),
         (["-l", "nothing_like_it"], WRONG_USAGE),
-        ([], WRONG_USAGE),
+        (["--check"], WRONG_USAGE),
         (["--nonsense"], WRONG_USAGE),
         (["--check", "/nowhere/x.xcap"], WRONG_USAGE),
         (["--check", "/"], WRONG_USAGE),
@@ -114,6 +114,25 @@ def test_a_program_comes_from_standard_input(monkeypatch: pytest.MonkeyPatch) ->
     status, said = xcap("--check", "-")
     assert status == WRONG_SCRIPT
     assert said.startswith("stdin:1:1: error: unknown hook 'dorp'")
+
+
+def test_without_a_program_and_a_terminal_it_comes_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("dorp;"))
+    status, said = xcap()
+    assert status == WRONG_SCRIPT
+    assert said.startswith("stdin:1:1: error: unknown hook 'dorp'")
+
+
+class Keyboard(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_program_cannot_be_asked_for_where_output_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Keyboard())
+    status, said = xcap()
+    assert status == WRONG_USAGE
+    assert said.startswith("xcap: there is no program, and no terminal to ask for one")
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,17 @@ def test_times_are_in_seconds(text: str, seconds: float) -> None:
     assert given("-e", "rx", "--time", text)["time"] == seconds
 
 
-@pytest.mark.parametrize("line", [[], ["-q"], ["--check"], ["-w", "x.pcapng"], ["--dump", "c"]])
+@pytest.mark.parametrize("line", [[], ["-q"], ["-w", "x.pcapng"]])
+def test_without_a_program_one_is_asked_for(line: list[str]) -> None:
+    assert parse_options(line).prompts
+
+
+@pytest.mark.parametrize("line", [["-e", "rx"], ["x.xcap"], ["-l"], ["--help"], ["--explain", "syntax"]])
+def test_with_a_program_or_a_question_none_is_asked_for(line: list[str]) -> None:
+    assert not parse_options(line).prompts
+
+
+@pytest.mark.parametrize("line", [["--check"], ["--fmt"], ["--dump", "c"]])
 def test_there_must_be_a_program(line: list[str]) -> None:
     with pytest.raises(UsageError, match="there is no program: give -e PROGRAM or a file"):
         parse_options(line)

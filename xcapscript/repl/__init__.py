@@ -1,0 +1,1 @@
+"""The prompt: explore a live kernel by typing."""

@@ -1,0 +1,315 @@
+"""What was typed and runs: each program in a thread of its own, with a number, until it ends or is stopped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from threading import Event, Lock, Thread
+from time import monotonic
+
+from xcapscript.capture import (
+    Totals,
+    Wishes,
+    compile_program,
+    load,
+    outcome,
+    require_privilege,
+    totals,
+    unread_note,
+    usual_buffer,
+)
+from xcapscript.diagnostics import escape
+from xcapscript.errors import UsageError
+from xcapscript.kernel.facts import Kernel
+from xcapscript.layout import Value
+from xcapscript.library import Library
+from xcapscript.repl.failures import told
+from xcapscript.repl.screen import Screen
+from xcapscript.repl.shown import Shown, VoiceLines, wanted_by
+from xcapscript.runtime.compiler_process import CompilerProcess
+from xcapscript.session import Session
+from xcapscript.sinks.outputs import Destinations, Outputs
+from xcapscript.sinks.values import Resolve, ValueText
+from xcapscript.source import Source
+from xcapscript.unit import MapSpec, Unit
+
+
+class State(StrEnum):
+    """What a job is doing."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+ALIVE = frozenset({State.STARTING, State.RUNNING, State.PAUSED})
+
+
+class Spare:
+    """A compiler's process that is warm before it is needed."""
+
+    def __init__(self, make: Callable[[], CompilerProcess] = CompilerProcess) -> None:
+        self._make = make
+        self._lock = Lock()
+        self._process: CompilerProcess | None = None
+        self._closed = False
+
+    def warm(self) -> None:
+        """Have one."""
+        with self._lock:
+            if self._process is None and not self._closed:
+                self._process = self._make()
+
+    def take(self) -> CompilerProcess:
+        """One to be used."""
+        with self._lock:
+            process, self._process = self._process, None
+        return process or self._make()
+
+    def close(self) -> None:
+        """End the one that nobody took."""
+        with self._lock:
+            self._closed = True
+            process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a job is given: facts, where it shows itself, and how wide that is."""
+
+    library: Library
+    kernel: Kernel
+    spare: Spare
+    screen: Screen
+    resolve: Resolve
+    columns: Callable[[], int]
+    colour: bool
+    crowded: Callable[[], bool]
+    """Whether more than one job runs, so that lines need their job's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How far a job is: its counts, events that were not shown, updates that found a map full, bytes in its files."""
+
+    totals: Totals
+    unseen: int
+    missed: int
+    size: int | None
+
+
+class Job:
+    """A program that was typed, and what has become of it."""
+
+    def __init__(self, number: int, source: Source, wishes: Wishes, around: Surroundings) -> None:
+        self.number = number
+        self.source = source
+        self.state = State.STARTING
+        self.started = monotonic()
+        self.unit: Unit | None = None
+        self._wishes = wishes
+        self._around = around
+        self._voice = around.screen.voice()
+        self._session: Session | None = None
+        self._outputs: Outputs | None = None
+        self._lock = Lock()
+        self._stop = Event()
+        self._kept: dict[str, Mapping[bytes, Value]] = {}
+        self._last: Sample | None = None
+        self._thread = Thread(target=self._run, name=f"clause {number}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to compile; what becomes of it is told on the screen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Have it end."""
+        self._stop.set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until it has ended."""
+        self._thread.join(seconds)
+
+    @property
+    def alive(self) -> bool:
+        return self.state in ALIVE
+
+    def pause(self) -> None:
+        """Let its hooks do nothing. UsageError if it is not running."""
+        with self._lock:
+            if self._session is None or self.state is not State.RUNNING:
+                raise UsageError(f"clause {self.number} is not running: it is {self.state}")
+            self._session.pause()
+            self.state = State.PAUSED
+
+    def resume(self) -> None:
+        """Go on. UsageError if it is not paused."""
+        with self._lock:
+            if self._session is None or self.state is not State.PAUSED:
+                raise UsageError(f"clause {self.number} is not paused: it is {self.state}")
+            self._session.resume()
+            self.state = State.RUNNING
+
+    def sample(self) -> Sample | None:
+        """How far it is, or was at its end; None if it has not begun."""
+        with self._lock:
+            return self._look() if self._session is not None else self._last
+
+    def _look(self) -> Sample:
+        assert self._session is not None
+        assert self._outputs is not None
+        assert self.unit is not None
+        files = self._outputs.so_far()
+        counted = totals(self.unit, self._session.counts())
+        missed = sum(self._session.full().values())
+        return Sample(counted, self._voice.unseen, missed, None if files is None else files[1])
+
+    def maps(self) -> tuple[MapSpec, ...]:
+        """The maps that it has."""
+        return self.unit.maps if self.unit is not None else ()
+
+    def content(self, spec: MapSpec) -> Mapping[bytes, Value]:
+        """What a map has, or had at the end."""
+        with self._lock:
+            return self._session.content(spec) if self._session is not None else self._kept.get(spec.name, {})
+
+    def clear(self, spec: MapSpec) -> None:
+        """Remove every key of a map."""
+        with self._lock:
+            if self._session is not None:
+                self._session.clear(spec)
+            self._kept.pop(spec.name, None)
+
+    @property
+    def values(self) -> ValueText:
+        """How its values are shown."""
+        return ValueText(self.unit.strings if self.unit is not None else (), self._around.resolve)
+
+    def say(self, text: str) -> None:
+        """Show a message of this job."""
+        self._around.screen.say("\n".join(f"[{self.number}] {line}" for line in text.split("\n")))
+
+    def _run(self) -> None:
+        """The thread."""
+        try:
+            self._capture()
+            self.state = State.STOPPED
+        except Exception as error:  # noqa: BLE001 -- what ends a clause never ends the prompt
+            self.state = State.FAILED
+            self.say(told(error))
+
+    def _capture(self) -> None:
+        around = self._around
+        wishes = replace(self._wishes, buffer=self._wishes.buffer or usual_buffer())
+        compiled = compile_program(self.source, around.library, around.kernel, wishes, self._tell_progress)
+        require_privilege()
+        unit = compiled.unit
+        if self._stop.is_set():
+            self.say("stopped before it began")
+            return
+        loaded = load(unit, around.spare.take())
+        around.spare.warm()
+        lines = VoiceLines(self._voice, around.columns, lambda: f"[{self.number}] " if around.crowded() else "")
+        try:
+            outputs = Outputs(unit, self._destinations(lines), around.resolve)
+            session = Session(unit, loaded, outputs, wishes.count)
+        except BaseException:
+            loaded.close()
+            raise
+        try:
+            probes = session.start()
+            with self._lock:
+                self.unit, self._outputs, self._session = unit, outputs, session
+                self.state = State.RUNNING
+            self.say(f"{probes} probe{'s' * (probes != 1)} attached")
+            for path in outputs.named_by_us:
+                self.say(f"packets go to {escape(path)}")
+            session.run(self._keep_on)
+            report = session.finish()
+            with self._lock:
+                self._last = self._look()
+                self._kept = {spec.name: session.content(spec) for spec in unit.maps}
+                self._session = None
+        finally:
+            with self._lock:
+                self._session = None
+            session.abandon()
+        self._tell(totals(unit, report.counts), outputs, report.full)
+        if report.failure is not None:
+            raise report.failure
+
+    def _keep_on(self) -> bool:
+        return not self._stop.is_set()
+
+    def _destinations(self, lines: VoiceLines) -> Destinations:
+        around = self._around
+        return Destinations(
+            stream=sys.stdout,
+            packets=self._wishes.write,
+            snaplen=self._wishes.snaplen or 0,
+            show=lambda values: Shown(lines, self.say, values, colour=around.colour),
+            wanted=wanted_by(self._voice, lines),
+        )
+
+    def _tell(self, total: Totals, outputs: Outputs, full: Mapping[str, int]) -> None:
+        """What was counted, and what was written."""
+        self.say(f"stopped: {outcome(total)}")
+        if note := unread_note(total):
+            self.say(note)
+        for path, packets in outputs.written():
+            self.say(f"{packets} packet{'s' * (packets != 1)} written to {escape(path)}")
+        for name, missed in full.items():
+            self.say(f"{name} is full: {missed} updates were lost")
+
+    def _tell_progress(self, seconds: float) -> None:
+        self.say(f"libpcap is at work on the expression: {seconds:.0f} s")
+
+
+class Jobs:
+    """All jobs of a prompt, by their numbers; they are never forgotten."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._jobs: list[Job] = []
+        self._files: set[str] = set()
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs)
+
+    def start(self, text: str, wishes: Wishes) -> Job:
+        """Start a program."""
+        number = len(self._jobs) + 1
+        wishes = replace(wishes, write=self._own_file(wishes.write, number))
+        job = Job(number, Source(f"[{number}]", text), wishes, self._around)
+        self._jobs.append(job)
+        job.start()
+        return job
+
+    def _own_file(self, name: str | None, number: int) -> str | None:
+        """The name of a job's file: two jobs cannot write one, and the packets of an earlier one are to be kept."""
+        if name is None:
+            return None
+        path = Path(name)
+        own = name if name not in self._files else str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+        self._files.add(own)
+        return own
+
+    def find(self, word: str) -> Job:
+        """The job of that number. UsageError if there is none."""
+        number = word.removeprefix("[").removesuffix("]")
+        found = next((job for job in self._jobs if str(job.number) == number), None)
+        if found is None:
+            numbers = ", ".join(str(job.number) for job in self._jobs) or "nothing was started yet"
+            raise UsageError(f"there is no clause '{word}': {numbers}")
+        return found
+
+    def alive(self) -> list[Job]:
+        """Those that have not ended."""
+        return [job for job in self._jobs if job.alive]

@@ -1,0 +1,227 @@
+"""The line that is typed: keys, colours, what is wrong with it, and writing above it while it is being typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app_or_none
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import Completer
+from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
+from prompt_toolkit.filters import Condition, completion_is_selected, has_focus
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import History
+from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.lexers import Lexer
+from prompt_toolkit.output import Output
+from prompt_toolkit.utils import get_cwidth, is_dumb_terminal
+
+from xcapscript.diagnostics import Diagnostic, escape
+from xcapscript.repl.reading import Verdict
+from xcapscript.repl.style import STYLE
+
+PROMPT, CONTINUATION = "xcap> ", "....> "
+REFRESH = 0.5
+"""Seconds between two looks at what the toolbar tells."""
+
+INDENT = "    "
+_SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
+
+Bar = Callable[[int], tuple[str, bool]]
+"""The toolbar's text for so many columns, and whether it is a warning."""
+
+
+class Terminated(Exception):
+    """The process is to end: SIGTERM, or the terminal has gone."""
+
+
+class Prompt:
+    """Asks for texts. All that it needs is handed in, so that tests can type into a pipe."""
+
+    def __init__(
+        self,
+        judge: Callable[[str], Verdict],
+        bar: Bar,
+        *,
+        completer: Completer | None = None,
+        lexer: Lexer | None = None,
+        history: History | None = None,
+        source: Input | None = None,
+        output: Output | None = None,
+    ) -> None:
+        self._judge = judge
+        self._bar = bar
+        self._trouble: Diagnostic | None = None
+        self._session: PromptSession[str] = PromptSession(
+            [("class:prompt", PROMPT)],
+            prompt_continuation=lambda width, _line, _wrap: [("class:continuation", CONTINUATION[-width:])],
+            multiline=True,
+            completer=completer,
+            complete_in_thread=True,
+            complete_while_typing=True,
+            auto_suggest=AutoSuggestFromHistory(),
+            lexer=lexer,
+            history=history,
+            style=STYLE,
+            include_default_pygments_style=False,
+            bottom_toolbar=self._toolbar,
+            refresh_interval=REFRESH,
+            key_bindings=self._keys(),
+            enable_open_in_editor=True,
+            enable_suspend=True,
+            tempfile_suffix=".xcap",
+            input=source,
+            output=output,
+        )
+        self._session.default_buffer.on_text_changed += self._forget_trouble
+        self._output = self._session.output
+        self._question: PromptSession[str] = PromptSession(input=source, output=output)
+        self.dumb = is_dumb_terminal()
+
+    async def ask(self, text: str = "") -> str:
+        """The next text. KeyboardInterrupt of Ctrl-C, EOFError of Ctrl-D on an empty line, Terminated of a signal."""
+        self._trouble = None
+        return await self._session.prompt_async(default=text)
+
+    async def confirm(self, question: str) -> bool:
+        """Whether the answer is yes, or another Ctrl-D."""
+        try:
+            answer = await self._question.prompt_async(f"{question} [Y/n] ")
+        except EOFError:
+            return True
+        except KeyboardInterrupt:
+            return False
+        return answer.strip().lower() in ("", "y", "yes")
+
+    @property
+    def left(self) -> str:
+        """What stands in the line, or stood there when it was left."""
+        return self._session.default_buffer.text
+
+    @property
+    def vi(self) -> bool:
+        return self._session.editing_mode is EditingMode.VI
+
+    @vi.setter
+    def vi(self, on: bool) -> None:
+        self._session.editing_mode = EditingMode.VI if on else EditingMode.EMACS
+
+    def columns(self) -> int:
+        """How wide the terminal is."""
+        return self._output.get_size().columns
+
+    def rows(self) -> int:
+        """How high it is."""
+        return self._output.get_size().rows
+
+    def end(self) -> None:
+        """Leave the line that is being typed: `ask` raises Terminated."""
+        app = get_app_or_none()
+        if app is not None and app.is_running and not app.is_done:
+            app.exit(exception=Terminated())
+
+    def write(self, text: str) -> None:
+        """Write whole lines above the line that is being typed, if there is one."""
+        app = get_app_or_none()
+        typing = app is not None and app.is_running and not app.is_done
+        if not typing or app is None:
+            self._put(text)
+        elif self.dumb:
+            self._put(f"\n{text}{PROMPT}{self.left}")
+        else:
+            renderer = app.renderer
+            row = renderer.rows_above_layout + 1 if renderer.height_is_known else None
+            renderer.erase()
+            self._put(text)
+            size = self._output.get_size()
+            if row is None or renderer.waiting_for_cpr:
+                renderer.request_absolute_cursor_position()
+            else:
+                # to ask the terminal each time where the prompt has come to would make the toolbar flicker
+                used = sum(_lines(line, size.columns) for line in text.split("\n")[:-1])
+                renderer.report_absolute_cursor_row(min(row + used, size.rows))
+            app.invalidate()
+
+    def _put(self, text: str) -> None:
+        self._output.enable_autowrap()
+        self._output.write_raw(text)
+        self._output.flush()
+
+    def _forget_trouble(self, _buffer: Buffer) -> None:
+        self._trouble = None
+
+    def _toolbar(self) -> StyleAndTextTuples:
+        width = self.columns()
+        text, warns = self._bar(width)
+        found: StyleAndTextTuples = []
+        if self._trouble is not None:
+            for line in _told(self._trouble, width):
+                found += [("class:trouble", line), ("", "\n")]
+        return [*found, ("class:bar.lost" if warns else "class:bar", f" {text}".ljust(width - 1))]
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+        typing = has_focus(DEFAULT_BUFFER)
+        selected = completion_is_selected
+
+        @keys.add("enter", filter=typing & selected)
+        def _(event: KeyPressEvent) -> None:
+            event.current_buffer.complete_state = None
+
+        @keys.add("enter", filter=typing & ~selected)
+        def _(event: KeyPressEvent) -> None:
+            self._enter(event.current_buffer)
+
+        @keys.add("escape", "enter", filter=typing)
+        def _(event: KeyPressEvent) -> None:
+            self._enter(event.current_buffer, at_once=True)
+
+        @keys.add("tab", filter=typing & Condition(self._at_indent))
+        def _(event: KeyPressEvent) -> None:
+            event.current_buffer.insert_text(INDENT)
+
+        return keys
+
+    def _at_indent(self) -> bool:
+        document = self._session.default_buffer.document
+        return document.line_count > 1 and not document.current_line_before_cursor.strip()
+
+    def _enter(self, buffer: Buffer, *, at_once: bool = False) -> None:
+        """Run what is whole, go on with what is not, and show what is wrong."""
+        text = buffer.text
+        verdict = self._judge(text)
+        ended = at_once or (text.endswith("\n") and buffer.document.is_cursor_at_the_end)
+        if not verdict.whole and not ended:
+            buffer.insert_text(f"\n{_indent(buffer.document.text_before_cursor)}")
+        elif verdict.wrong is not None and not self.dumb:
+            buffer.cursor_position = min(verdict.wrong.span.start, len(text))
+            self._trouble = verdict.wrong
+        else:
+            buffer.validate_and_handle()
+
+
+def _indent(before: str) -> str:
+    """The blanks that a new line begins with."""
+    line = before.rpartition("\n")[2]
+    deeper = INDENT if line.rstrip().endswith("{") else ""
+    return f"{line[: len(line) - len(line.lstrip())]}{deeper}"
+
+
+def _told(trouble: Diagnostic, width: int) -> list[str]:
+    """A diagnostic in lines of at most so many columns: its place is where the cursor is."""
+    words = " ".join([escape(trouble.message), *(f"({escape(hint)})" for hint in trouble.hints)]).split(" ")
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + 1 + len(word) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def _lines(text: str, columns: int) -> int:
+    """How many lines of the terminal a line of text takes, or more."""
+    return 1 + get_cwidth(_SEQUENCE.sub("", text).expandtabs()) // columns

@@ -1,0 +1,81 @@
+"""Where a clause's events and maps are shown: the sink between a session and the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from xcapscript.event import Event
+from xcapscript.layout import Value
+from xcapscript.repl.maptable import map_lines
+from xcapscript.repl.screen import Voice
+from xcapscript.sinks.base import HookCounts
+from xcapscript.sinks.printer import Printer
+from xcapscript.sinks.values import ValueText
+from xcapscript.unit import EventSpec, MapSpec
+
+
+class VoiceLines:
+    """Whole lines to the screen: a part of one waits for its end. `mark` stands before each."""
+
+    def __init__(self, voice: Voice, columns: Callable[[], int], mark: Callable[[], str]) -> None:
+        self._voice = voice
+        self._columns = columns
+        self._mark = mark
+        self._part = ""
+
+    def columns(self) -> int:
+        return self._columns()
+
+    def write(self, text: str) -> None:
+        whole, end, self._part = (self._part + text).rpartition("\n")
+        if end:
+            mark = self._mark()
+            self._voice.show("".join(f"{mark}{line}\n" for line in whole.split("\n")))
+
+    def tear(self) -> None:
+        """What comes next does not belong to the line that was begun."""
+        if self._part:
+            self.write("\n")
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.tear()
+
+
+class Shown:
+    """An EventSink for the screen. Maps are tables, and are shown whatever else is."""
+
+    def __init__(self, lines: VoiceLines, say: Callable[[str], None], values: ValueText, *, colour: bool) -> None:
+        self._lines = lines
+        self._say = say
+        self._values = values
+        self._printer = Printer(lines, values, width=lines.columns(), colour=colour)
+
+    def write(self, event: Event) -> None:
+        self._printer.write(event)
+
+    def print_map(self, spec: MapSpec, content: Mapping[bytes, Value], time: int, top: int | None) -> None:
+        del time
+        self._lines.tear()
+        self._say("\n".join(map_lines(spec, content, self._values, self._lines.columns(), top)))
+
+    def flush(self) -> None:
+        self._lines.flush()
+
+    def close(self, time: int, counts: Mapping[str, HookCounts], missed: Mapping[str, int]) -> None:
+        del time, counts, missed
+        self._lines.close()
+
+
+def wanted_by(voice: Voice, lines: VoiceLines) -> Callable[[EventSpec], bool]:
+    """What is asked before an event is read."""
+
+    def wanted(spec: EventSpec) -> bool:
+        if voice.wanted(spec):
+            return True
+        lines.tear()
+        return False
+
+    return wanted
