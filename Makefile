@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test conformance fuzz reliability lint demo bench bench-setup clean
+.PHONY: help setup test test-vm conformance fuzz reliability lint demo bench bench-setup clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -12,6 +12,10 @@ setup:  ## install what is missing (as root) and make .venv
 test:  ## set up, then run the tests; ARGS="-k filter" is handed to pytest
 	@.ci/setup strace
 	@.venv/bin/pytest $(ARGS)
+
+test-vm:  ## the tests on Debian's kernel in QEMU, for hooks that this kernel may lack; ARGS as for test
+	@.ci/setup qemu-system-x86 kmod
+	@tests/vm/boot --timeout 1800 -- .venv/bin/pytest -p no:cacheprovider tests/vm $(ARGS)
 
 conformance: setup  ## every expression, on packets in every state, against libpcap (as root, a few minutes)
 	@.venv/bin/python tests/conformance/run.py $(ARGS)

@@ -1,0 +1,42 @@
+"""Fixtures of the tests on another kernel: the hosts and programs of tests/kernel, with more patience."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
+
+import xcap
+from network import Network, make_network, remove_network
+
+# Without KVM a program takes half a minute to compile.
+xcap.PATIENCE = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "XCAP_VM" not in os.environ:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="runs in a virtual machine: make test-vm"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def modules() -> None:
+    """Nobody loads them for a new network namespace."""
+    if "XCAP_VM" in os.environ:
+        subprocess.run(("modprobe", "-a", "veth", "nf_tables", "iptable_filter", "ip6table_filter"), check=True)
+
+
+@pytest.fixture
+def net() -> Iterator[Network]:
+    """Two hosts that reach each other."""
+    network = make_network()
+    try:
+        yield network
+    finally:
+        remove_network(network)
