@@ -64,7 +64,7 @@ BUILTINS = {
         Builtin("elapsed", U64, "xcap_elapsed", Needs.NOTHING, "ns since the run began"),
         Builtin("nsecs", U64, "xcap_nsecs", Needs.NOTHING, "time of the hit, ns since boot (CLOCK_MONOTONIC)"),
         Builtin("hook", InternedType(), None, Needs.NOTHING, "the hook, as the script names it"),
-        Builtin("func", InternedType(), None, Needs.NOTHING, "the kernel's name of the tracepoint"),
+        Builtin("func", InternedType(), None, Needs.NOTHING, "the kernel's name of the function or tracepoint"),
         Builtin(
             "netns", U32, "xcap_netns", Needs.SKB, "inode of the network namespace, as in /proc/PID/ns/net (0: unknown)"
         ),
@@ -132,6 +132,9 @@ PACKET_FIELDS = {
 
 LAYERS = ("eth", "vlan", "arp", "ip", "ip6", "tcp", "udp", "icmp", "frag")
 """What has() asks for; the order is that of `enum xcap_layer`. `frag` is a fragment."""
+
+RETVAL = "retval"
+RETVAL_DOC = "what the function returned, at kretprobe and fexit"
 
 FLOW = "flow"
 FLOW_DOC = "protocol, addresses and ports of the packet"

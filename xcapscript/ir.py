@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from xcapscript.builtins import Needs
 from xcapscript.layout import Direction
@@ -11,26 +12,57 @@ from xcapscript.source import Span
 from xcapscript.types import Type
 from xcapscript.unit import Aggregation, Attachment, Buckets
 
+REGISTERS = 6
+"""Arguments that are in registers on x86-64 (System V ABI); arm64 has eight, of which the same six are used."""
+
+
+class PacketForm(StrEnum):
+    """What a hook's packet is handed over as, named as a binding group names it."""
+
+    SKB = "skb"
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """Where a hook's packet is: the argument that points at it, and the one that says how long or how many."""
+
+    form: PacketForm
+    pointer: HookArgument
+    count: HookArgument | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Hook:
     """An attach point on this kernel: `name` as the script has it, and where its packet and drop reason are.
 
-    `direction` is that of every packet there, where all go the same way; `sock` is where its socket is.
+    `direction` is that of every packet there, where all go the same way; `sock` is where its socket is, `msg` the
+    `struct msghdr` with what that is to send; `result` is what the function returned.
     """
 
     name: str
     attachment: Attachment
-    arguments: tuple[HookArgument, ...]
-    skb: HookArgument | None
-    reason: HookArgument | None
+    arguments: tuple[HookArgument, ...] = ()
+    packet: Packet | None = None
+    reason: HookArgument | None = None
     direction: Direction = Direction.UNKNOWN
     sock: HookArgument | None = None
+    msg: HookArgument | None = None
+    result: HookArgument | None = None
 
     @property
     def has_packet(self) -> bool:
         """Whether there is a packet, or a socket that one can be made up from."""
-        return self.skb is not None or self.sock is not None
+        return self.packet is not None or self.sock is not None
+
+    @property
+    def skb(self) -> HookArgument | None:
+        """The argument that is a `struct sk_buff *`, and the packet."""
+        return self.packet.pointer if self.packet is not None and self.packet.form is PacketForm.SKB else None
+
+    def names(self) -> tuple[str, ...]:
+        """What each place is called: one name, or with a wildcard those of all its functions."""
+        functions = self.attachment.functions
+        return tuple(f"{self.attachment.kind}:{name}" for name in functions) if len(functions) > 1 else (self.name,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,10 @@ Instructions = tuple[tuple[int, int, int, int], ...]
 """Classic BPF: (code, jt, jf, k) each."""
 
 
+RESULT = -1
+"""The place of what a kretprobe's function returned."""
+
+
 @dataclass(frozen=True, slots=True)
 class HookArgument:
     """A value that the hook gives: an argument by its index, or a tracepoint's field by its offset in bytes."""
@@ -37,6 +41,23 @@ class Text:
 
     value: str
     type: InternedType
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceName:
+    """What the function that was hit is called: one of those that a wildcard's program is attached to, sorted."""
+
+    names: tuple[str, ...]
+    type: InternedType
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceWithin:
+    """Whether the function that was hit is one of those from `first` to `last` of a program's."""
+
+    first: int
+    last: int
+    type: Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +265,8 @@ class Matches:
 Expression = (
     Number
     | Text
+    | PlaceName
+    | PlaceWithin
     | BuiltinValue
     | ArgumentValue
     | Stack

@@ -15,11 +15,19 @@ SIGN_BIT = 1 << 63
 class HookKind(StrEnum):
     """The kinds of attach point, named as users write them."""
 
+    KPROBE = "kprobe"
+    KRETPROBE = "kretprobe"
+    FENTRY = "fentry"
+    FEXIT = "fexit"
     TRACEPOINT = "tracepoint"
     RAWTRACEPOINT = "rawtracepoint"
     INTERVAL = "interval"
     BEGIN = "begin"
     END = "end"
+
+
+ENTRIES = {HookKind.KRETPROBE: HookKind.KPROBE, HookKind.FEXIT: HookKind.FENTRY}
+"""What is hit when a function is entered, that is looked at when it returns."""
 
 
 class LinkType(IntEnum):
@@ -73,23 +81,38 @@ class Aggregation(StrEnum):
 class Attachment:
     """Where a program is attached: `target` is the raw tracepoint's name, or 'category:name' of the tracepoint `id`.
 
-    `period` of an interval is in ns.
+    `period` of an interval is in ns. `functions` are the kernel's symbols that a kprobe or the like is attached to, all
+    those of a wildcard whose packet is the same argument; they are in `module`, and the probe `offset` bytes behind.
     """
 
     kind: HookKind
     target: str = ""
     id: int = 0
     period: int = 0
+    functions: tuple[str, ...] = ()
+    module: str = ""
+    offset: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of each function, or else of the one place, what the kernel calls it."""
+        return self.functions or (self.target.rpartition(":")[2],)
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One C function for one attach point of one clause; `hook` is what the user called the attach point."""
+    """One C function for one attach point of one clause; `hook` is what the user called the attach point.
+
+    `entry` is the C function that runs when the kernel's function is entered, where this one runs when it returns. Each
+    of several functions has a cookie, by which the program knows which was hit.
+    """
 
     function: str
     attachment: Attachment
     hook: str
     span: Span
+    entry: str = ""
+    cookies: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

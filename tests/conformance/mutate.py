@@ -100,7 +100,7 @@ MUTATIONS = (
         "every packet begins at its network header", PACKET_C, "if (has_mac && mac <= data", "if (0 && mac <= data"
     ),
     Mutation("a MAC header at the network header is believed", PACKET_C, "mac < network)", "mac <= network)"),
-    Mutation("every device has Ethernet frames", PACKET_C, " && xcap_is_ethernet(skb->dev, typed)", ""),
+    Mutation("every device has Ethernet frames", PACKET_C, " && xcap_is_ethernet(skb->dev, access)", ""),
     Mutation("an unset network header is believed", PACKET_C, "skb->network_header != 0 && ", ""),
     Mutation(
         "what is not IP is raw IP", PACKET_C, "return (window[0] >> 4) == 4 || (window[0] >> 4) == 6;", "return 1;"

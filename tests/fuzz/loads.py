@@ -14,11 +14,10 @@ from tests.fuzz.trial import Failure, unit_of
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.headers import header_tree
 from xcapscript.kernel.typed import reads_paged_data
-from xcapscript.resources import bpf_directory
 from xcapscript.runtime.blame import CLANG, STACK_LIMIT, VERDICT
-from xcapscript.runtime.compiler_process import FIXED_MAPS, PROGRAM_TYPES
+from xcapscript.runtime.compiler_process import request_of
 from xcapscript.runtime.loader import _serve
-from xcapscript.unit import HookKind, Unit
+from xcapscript.unit import Unit
 
 PATIENCE = 120
 """Seconds that compiling and loading may take."""
@@ -86,19 +85,8 @@ class Loader:
             os._exit(0)
 
     def _request(self, unit: Unit) -> dict[str, Any]:
-        """As CompilerProcess asks."""
-        raw = HookKind.RAWTRACEPOINT
-        programs = [
-            (p.function, PROGRAM_TYPES[p.attachment.kind], p.attachment.target * (p.attachment.kind is raw))
-            for p in unit.programs
-        ]
-        return {
-            "text": unit.text,
-            "headers": str(self._headers) if self._headers else None,
-            "cflags": ["-w", f"-I{bpf_directory() / 'include'}"],
-            "functions": programs,
-            "maps": [*FIXED_MAPS, *(spec.symbol for spec in unit.maps)],
-        }
+        """As CompilerProcess asks, and the loader reads it."""
+        return json.loads(json.dumps(request_of(unit, self._headers)[1]))
 
 
 def _cause(reason: str, log: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from xcapscript.ir import Hook
 from xcapscript.kernel.facts import Kernel
-from xcapscript.sema.hooks import raw_tracepoint_hook, tracepoint_hook
+from xcapscript.sema.hooks.tracepoints import raw_tracepoint_hook, tracepoint_hook
 from xcapscript.types import (
     ArrayType,
     EnumType,

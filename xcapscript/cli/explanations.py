@@ -184,10 +184,10 @@ EXPLANATIONS = {
         ),
         Explanation(
             Code.UNSUPPORTED,
-            "This is in the language, but not in this version.",
-            "kprobe:ip_rcv /tcp/",
-            "See the page of the language for what there is; xcap -l lists the hooks.",
-            "rx /tcp/",
+            "The language has no value for this, or a program of the kernel has no room for it.",
+            "tracepoint:sock:inet_sock_set_state { print(args.saddr); }",
+            "The message says what it is. A packet's fields are a way to what an argument has no value for.",
+            "tracepoint:sock:inet_sock_set_state { print(ip.src); }",
         ),
         Explanation(
             Code.COMPILE,

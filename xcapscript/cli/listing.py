@@ -10,7 +10,7 @@ from xcapscript.errors import KernelError
 from xcapscript.ir import Hook
 from xcapscript.kernel.facts import Kernel
 from xcapscript.library import Library
-from xcapscript.sema.hooks import raw_tracepoint_hook, tracepoint_hook
+from xcapscript.sema.hooks.tracepoints import raw_tracepoint_hook, tracepoint_hook
 
 
 def list_hooks(pattern: str, kernel: Kernel, library: Library, out: TextIO, errors: TextIO, *, verbose: bool) -> int:

@@ -40,6 +40,8 @@ from xcapscript.nodes import (
     Not,
     Number,
     PacketPointer,
+    PlaceName,
+    PlaceWithin,
     Stack,
     Statement,
     Ternary,
@@ -104,6 +106,12 @@ class Values:
                 return c_int(constant)
             case Text(text):
                 return c_int(self._strings.index(text))
+            case PlaceName(names):
+                for name in names:
+                    self._strings.index(name)
+                return "(place >> XCAP_PLACE_BITS)"
+            case PlaceWithin(first, last):
+                return f"(XCAP_ORDINAL(place) - {c_int(first)} <= {c_int(last - first)})"
             case BuiltinValue(builtin):
                 return f"{builtin.helper}(hit, skb)"
             case ArgumentValue():

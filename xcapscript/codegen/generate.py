@@ -10,12 +10,14 @@ from typing import Any, assert_never
 
 from xcapscript.builtins import Needs
 from xcapscript.codegen.emitter import Emitter
+from xcapscript.codegen.entry import PLACE_BITS, entry_kind, keeps_entry
 from xcapscript.codegen.expr import Values
 from xcapscript.codegen.filter import MAX_WINDOW, UnsupportedFilter, filter_function, window_size
 from xcapscript.codegen.limits import check_limits
 from xcapscript.codegen.literals import c_comment, c_string
 from xcapscript.codegen.maps import key_layout, value_layout
-from xcapscript.codegen.program import NEVER, TIMERS, filters_of, has_inner, scratch_text, write_body
+from xcapscript.codegen.program import NEVER, TIMERS, filters_of, has_inner, write_body, write_entry_body
+from xcapscript.codegen.scratch import scratch_text
 from xcapscript.codegen.shell import function_text
 from xcapscript.codegen.stmt import LINE_BYTES, LINE_DIRECTIVE, Context, is_shown, write_statements
 from xcapscript.codegen.strings import Strings
@@ -27,7 +29,7 @@ from xcapscript.nodes import Dump, Filter, Hex, Instructions, Ring, walk
 from xcapscript.pcap.cbpf import Instruction
 from xcapscript.source import Span
 from xcapscript.types import EnumType
-from xcapscript.unit import Buffer, EventKind, EventSpec, MapSpec, Unit
+from xcapscript.unit import Attachment, Buffer, EventKind, EventSpec, MapSpec, Unit
 from xcapscript.unit import Program as UnitProgram
 
 LARGEST_SNAPLEN = 262144
@@ -38,7 +40,7 @@ DEFAULT_MAX_KEYS = 10240
 GENERATED = "generated"
 """What clang calls that which the script has no lines for."""
 
-HEADERS = ("packet", "values", "describe", "send", "socket", "tunnel", "layers")
+HEADERS = ("packet", "values", "describe", "entry", "send", "socket", "tunnel", "layers")
 LAYERS_WINDOW = 128
 """Holds the headers of nearly all packets: Ethernet, two VLAN tags, IP with options, TCP."""
 
@@ -99,26 +101,45 @@ class _Generator:
         self.functions.append(function_text(kind, title, function, out.text()))
         self.structs += [layout for name, layout in values.scratch.items() if not name.startswith("key_")]
         check_limits(probe, context)
-        self.scratches.append(scratch_text(context))
-        self.programs.append(UnitProgram(function, probe.hook.attachment, probe.hook.name, probe.span))
+        self.scratches.append(scratch_text(probe, context))
+        entry = self._add_entry(probe, context, title) if keeps_entry(probe) else ""
+        attachment = probe.hook.attachment
+        cookies = self._cookies(attachment) if len(attachment.functions) > 1 else ()
+        self.programs.append(UnitProgram(function, attachment, probe.hook.name, probe.span, entry, cookies))
+
+    def _add_entry(self, probe: Probe, context: Context, title: str) -> str:
+        """Write the function that runs when the probe's is entered; its name."""
+        out = Emitter(1)
+        write_entry_body(out, probe, context, self.filters)
+        name = f"xcap_entry_{context.program}"
+        self.functions.append(function_text(entry_kind(probe), f"{title}: when it is entered", name, out.text()))
+        return name
+
+    def _cookies(self, attachment: Attachment) -> tuple[int, ...]:
+        """What tells a program which of its functions was hit: XCAP_PLACE_BITS of its index, and its name's above."""
+        return tuple(self.strings.index(name) << PLACE_BITS | place for place, name in enumerate(attachment.names))
 
     def _declare(self, probe: Probe, kind: EventKind, layout: Layout, span: Span, **more: Any) -> EventSpec:
+        """One more kind of record; with a wildcard one for each function, of which this is the first."""
         reason = probe.hook.reason
         members = reason.type.members if reason and isinstance(reason.type, EnumType) else ()
-        spec = EventSpec(
-            len(self.events),
-            kind,
-            layout,
-            probe.hook.name,
-            probe.hook.attachment,
-            span,
-            has_reason=reason is not None,
-            reasons=members,
-            filter=probe.filter.text if probe.filter else None,
-            **more,
-        )
-        self.events.append(spec)
-        return spec
+        specs = [
+            EventSpec(
+                len(self.events) + place,
+                kind,
+                layout,
+                name,
+                probe.hook.attachment,
+                span,
+                has_reason=reason is not None,
+                reasons=members,
+                filter=probe.filter.text if probe.filter else None,
+                **more,
+            )
+            for place, name in enumerate(probe.hook.names())
+        ]
+        self.events += specs
+        return specs[0]
 
     def _add_filter(self, expression: Filter) -> None:
         """Write the functions of an expression, once for all its hooks; what never matches calls one function."""
@@ -152,7 +173,8 @@ def generate(program: Program, options: Options) -> Unit:
     for number, probe in enumerate(program.probes):
         generator.add(number, probe, maps)
     pieces = [
-        f"/* SPDX-License-Identifier: GPL-2.0-only */\n#define XCAP_WINDOW {_window(program)}",
+        "/* SPDX-License-Identifier: GPL-2.0-only */",
+        f"#define XCAP_WINDOW {_window(program)}\n#define XCAP_PLACE_BITS {PLACE_BITS}",
         "#include <xcap/address.h>",
         *_structs([EVENT, PACKET, FLOW]),
         "".join(f"#include <xcap/{name}.h>\n" for name in HEADERS).rstrip(),

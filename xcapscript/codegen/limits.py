@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xcapscript.codegen.program import scratch_size
+from xcapscript.codegen.scratch import scratch_size
 from xcapscript.codegen.stmt import Context
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.ir import Probe
@@ -17,7 +17,7 @@ MOST_MAPS = 59
 
 def check_limits(probe: Probe, context: Context) -> None:
     """ScriptError for a clause that no kernel would load."""
-    size = scratch_size(context)
+    size = scratch_size(probe, context)
     if size > LARGEST_SCRATCH:
         message = f"this clause needs {size} bytes of the kernel's memory, and has {LARGEST_SCRATCH}"
         hint = "split it into several clauses, keep less of each packet (option snaplen), or fewer frames of stacks"

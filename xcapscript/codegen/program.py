@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 from xcapscript.builtins import Needs
 from xcapscript.codegen.emitter import Emitter
+from xcapscript.codegen.entry import entry_kind, keeps_entry, write_restored, write_saved
 from xcapscript.codegen.literals import c_int
 from xcapscript.codegen.shell import argument
-from xcapscript.codegen.stmt import LARGEST_COPY, LINE_BYTES, Context, is_shown, submission, write_statements
+from xcapscript.codegen.stmt import Context, is_shown, record_id, submission, write_statements
 from xcapscript.ir import Probe
 from xcapscript.layout import EVENT, Direction
 from xcapscript.needs import needs_of
@@ -34,27 +36,57 @@ def write_body(
     """Write the body of a probe's function; `filters` has the C names of an expression's two functions."""
     limited = limited and any(map(is_shown, walk(probe.body)))
     context.values.set_packet(probe.hook.skb)
-    _write_entry(out, probe, context)
+    write_beginning(out, probe, context)
+    if keeps_entry(probe):
+        write_restored(out, probe, context)
+    else:
+        write_hit(out, probe, context)
     early = [one for one in probe.conditions if _needs(one) < Needs.PACKET]
     for condition in early:
         _write_condition(out, context, condition)
     if probe.needs >= Needs.PACKET:
-        _write_packet(out, probe)
+        if not keeps_entry(probe):
+            write_found(out, probe)
+        write_view(out, probe)
         for condition in probe.conditions:
             if condition not in early:
                 _write_condition(out, context, condition)
-        _write_filters(out, probe, filters)
+        if not keeps_entry(probe):
+            write_filters(out, probe, filters)
     out.line("counters->matched++;")
     if limited:
         _write_ticket(out, context)
-    if any(isinstance(statement, DESCRIBED) for statement in walk(probe.body)):
-        reason = probe.hook.reason
-        value = argument(probe.hook.attachment.kind, reason.place, "u32") if reason else "0"
-        out.line(f"xcap_describe(hit, skb, {value}, {probe.hook.direction:d}, typed);")
+    if is_described(probe) and not keeps_entry(probe):
+        write_description(out, probe)
     write_statements(out, context, probe.body)
     out.line(f"{context.values.end}: ;")
     if limited:
         _write_limit(out, probe, context)
+
+
+def write_entry_body(out: Emitter, probe: Probe, context: Context, filters: dict[str, tuple[str, str]]) -> None:
+    """Write what runs when a probe's function is entered, and saves what is to be seen of it."""
+    write_beginning(out, probe, context)
+    write_hit(out, probe, context)
+    if probe.needs >= Needs.PACKET:
+        write_found(out, probe)
+        write_view(out, replace(probe, needs=Needs.PACKET))
+        write_filters(out, probe, filters)
+    if is_described(probe):
+        write_description(out, probe)
+    write_saved(out, probe, context)
+
+
+def is_described(probe: Probe) -> bool:
+    """Whether a record of it says where its packet was seen."""
+    return any(isinstance(statement, DESCRIBED) for statement in walk(probe.body))
+
+
+def write_description(out: Emitter, probe: Probe) -> None:
+    """Fill what goes with the packet."""
+    reason = probe.hook.reason
+    value = argument(entry_kind(probe), reason.place, "u32") if reason else "0"
+    out.line(f"xcap_describe(hit, skb, {value}, {probe.hook.direction:d}, access);")
 
 
 def _needs(condition: Expression) -> Needs:
@@ -77,7 +109,8 @@ def _write_ticket(out: Emitter, context: Context) -> None:
         out.line("return 0;")
 
 
-def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
+def write_beginning(out: Emitter, probe: Probe, context: Context) -> None:
+    """The program's own memory, and the gate."""
     number = context.program
     out.line(f"u32 zero = 0, program = {number}, lost = 0;")
     out.line("struct xcap_control *control = xcap_controls.lookup(&zero);")
@@ -88,22 +121,30 @@ def _write_entry(out: Emitter, probe: Probe, context: Context) -> None:
     if probe.hook.attachment.kind not in UNGATED:
         out.line("if (!control->live)")
         out.line("\treturn 0;")
+    out.line("struct xcap_hit *hit = &scratch->hit;")
+    out.line("const struct sk_buff *skb = NULL;")
+    typed = probe.hook.attachment.kind is HookKind.RAWTRACEPOINT
+    out.line(f"const int access = {'XCAP_TYPED ? XCAP_TRUSTED : XCAP_KERNEL' if typed else 'XCAP_KERNEL'};")
+    out.line("struct xcap_dynptr dynptr;")
+    if len(probe.hook.attachment.functions) > 1:
+        out.line("u32 place = xcap_place_of(ctx);")
+
+
+def write_hit(out: Emitter, probe: Probe, context: Context) -> None:
+    """Count the hit, and reach its packet and its socket."""
     out.line("counters->hits++;")
     if context.process is not None and probe.hook.attachment.kind not in TIMERS:
         with out.block(f"if (bpf_get_current_pid_tgid() >> 32 != {context.process:d})"):
             out.line("counters->no_condition++;")
             out.line("return 0;")
-    out.line("struct xcap_hit *hit = &scratch->hit;")
-    out.line("const struct sk_buff *skb = NULL;")
-    kind = probe.hook.attachment.kind
-    out.line(f"const int typed = {'XCAP_TYPED' if kind is HookKind.RAWTRACEPOINT else '0'};")
-    out.line("struct xcap_dynptr dynptr;")
+    kind = entry_kind(probe)
     needs_skb = probe.needs >= Needs.SKB or context.interface is not None
     if needs_skb and probe.hook.sock is not None:
         out.line(f"hit->socket = {argument(kind, probe.hook.sock.place, 'u64')};")
     if needs_skb and probe.hook.skb is not None:
-        skb = argument(kind, probe.hook.skb.place, "void *")
-        out.line(f"skb = {'XCAP_SKB' if kind is HookKind.RAWTRACEPOINT else 'xcap_copy_skb'}(&scratch->skb, {skb});")
+        pointer = argument(kind, probe.hook.skb.place, "void *")
+        reach = "XCAP_SKB" if kind is HookKind.RAWTRACEPOINT else "xcap_copy_skb"
+        out.line(f"skb = {reach}(&scratch->skb, {pointer});")
         if probe.hook.sock is None:
             with out.block("if (!skb)"):
                 out.line("counters->no_packet++;")
@@ -122,31 +163,37 @@ def _write_interface(out: Emitter, name: str) -> None:
     differ = [f"(name[{i}] & {c_int(masks[i])}) != {c_int(wanted[i])}" for i in range(2) if masks[i]]
     out.line("u64 name[2] = {0};")
     out.line("if (skb && skb->dev)")
-    out.line("\txcap_copy16(name, skb->dev->name, typed);")
+    out.line("\txcap_copy16(name, skb->dev->name, access);")
     with out.block(f"if ({' || '.join(differ)})"):
         out.line("counters->no_match++;")
         out.line("return 0;")
 
 
-def _write_packet(out: Emitter, probe: Probe) -> None:
+def write_found(out: Emitter, probe: Probe) -> None:
+    """Find where the packet begins, or make one up."""
     found = []
     if probe.hook.skb is not None:
         guard = "skb && " if probe.hook.sock is not None else ""
-        found.append(f"{guard}xcap_find_packet(hit, skb, typed, &dynptr, scratch->bytes)")
+        found.append(f"{guard}xcap_find_packet(hit, skb, access, &dynptr, scratch->bytes)")
     if probe.hook.sock is not None:
         found.append("xcap_find_socket(hit, (const struct sock *)hit->socket, scratch->bytes)")
     with out.block(f"if (!({' || '.join(f'({one})' for one in found)}))"):
         out.line("counters->no_packet++;")
         out.line("return 0;")
+
+
+def write_view(out: Emitter, probe: Probe) -> None:
+    """What filters, and the fields of packets, look through."""
     flags = f"{probe.hook.direction is Direction.OUTBOUND:d}, {_asks_interface(probe):d}"
-    out.line(f"struct xcap_view view = xcap_view_of(hit, skb, typed, &dynptr, scratch->bytes, {flags});")
+    out.line(f"struct xcap_view view = xcap_view_of(hit, skb, access, &dynptr, scratch->bytes, {flags});")
     if probe.needs >= Needs.LAYERS:
         out.line("struct xcap_layers layers;")
         out.line("xcap_find_layers(&view, hit->link, &layers);")
         out.line("xcap_forget_ways(hit, &layers);")
 
 
-def _write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]]) -> None:
+def write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]]) -> None:
+    """Leave the program where a filter says no."""
     if probe.filter is not None:
         ethernet, raw = filters[probe.filter.text]
         if raw == NEVER:
@@ -202,40 +249,7 @@ def _write_limit(out: Emitter, probe: Probe, context: Context) -> None:
         out.line("__sync_fetch_and_add(&control->remaining, 1LL);")
     with out.block("else if (ticket == 1)"):
         out.line("control->live = 0;")
-        out.line(f"struct xcap_event record = {{ .id = {spec.id}, .cpu = bpf_get_smp_processor_id() }};")
+        out.line(f"struct xcap_event record = {{ .id = {record_id(spec)}, .cpu = bpf_get_smp_processor_id() }};")
         out.line("record.time = bpf_ktime_get_ns();")
         out.line("control->exited = 1;")
         out.line(f"{submission(context.buffer, '&record', 'sizeof(record)')};")
-
-
-HIT_AND_SKB = 512
-"""Bytes: no fewer than those of struct xcap_hit and of the kernel's struct sk_buff, which differs."""
-
-
-def scratch_size(context: Context) -> int:
-    """How large the struct of scratch_text() is, or a little more than that."""
-    rooms = sum(layout.size + LINE_BYTES * _has_line(name) for name, layout in context.values.scratch.items())
-    return HIT_AND_SKB + _bytes_kept(context) + rooms
-
-
-def _bytes_kept(context: Context) -> int:
-    # XCAP_FRONT more than what is sent: xcap_read_packet() reads in two parts
-    return max(min(context.snaplen, LARGEST_COPY), LINE_BYTES) + 256
-
-
-def _has_line(name: str) -> bool:
-    return name.startswith("stack_")
-
-
-def scratch_text(context: Context) -> str:
-    """The struct of a program's own per-CPU memory, and its map."""
-    number = context.program
-    lines = [f"struct xcap_scratch_{number} {{", "\tstruct xcap_hit hit;", f"\tu8 bytes[{_bytes_kept(context)}];"]
-    for name, layout in context.values.scratch.items():
-        lines.append(f"\tstruct {layout.name} {name};")
-        if _has_line(name):
-            lines.append(f"\tu8 {name}_bytes[{LINE_BYTES}];")
-    if context.dumps:
-        lines.append(f"\tu32 dropped[{len(context.dumps)}]; /* packets, since the last that was sent */")
-    lines.append("\tstruct sk_buff skb; /* where it must be copied */")
-    return "\n".join([*lines, "};", f"BPF_PERCPU_ARRAY(xcap_scratch_{number}_map, struct xcap_scratch_{number}, 1);"])

@@ -5,12 +5,17 @@ from __future__ import annotations
 from string import Template
 
 from xcapscript.codegen.literals import c_comment, c_identifier
+from xcapscript.nodes import RESULT
 from xcapscript.resources import bpf_directory
 from xcapscript.unit import HookKind
 
 SLOTS = {"TITLE", "FUNCTION", "BODY"}
 
 TEMPLATES = {
+    HookKind.KPROBE: "kprobe.c",
+    HookKind.KRETPROBE: "kprobe.c",
+    HookKind.FENTRY: "rawtracepoint.c",
+    HookKind.FEXIT: "rawtracepoint.c",
     HookKind.RAWTRACEPOINT: "rawtracepoint.c",
     HookKind.TRACEPOINT: "tracepoint.c",
     HookKind.INTERVAL: "timer.c",
@@ -28,6 +33,14 @@ def function_text(kind: HookKind, title: str, function: str, body: str) -> str:
 
 def argument(kind: HookKind, place: int, ctype: str) -> str:
     """C text of an argument of the hook, as `ctype`."""
-    if kind is HookKind.RAWTRACEPOINT:
-        return f"(({ctype})ctx->args[{place:d}])"
-    return f"(*({ctype} *)((char *)ctx + {place:d}))"
+    match kind:
+        case HookKind.RAWTRACEPOINT | HookKind.FENTRY | HookKind.FEXIT:
+            return f"(({ctype})ctx->args[{place:d}])"
+        case HookKind.KRETPROBE if place == RESULT:
+            return f"(({ctype})PT_REGS_RC(ctx))"
+        case HookKind.KRETPROBE:
+            return f"(({ctype})scratch->saved.arguments[{place:d}])"
+        case HookKind.KPROBE:
+            return f"(({ctype})PT_REGS_PARM{place + 1:d}(ctx))"
+        case _:
+            return f"(*({ctype} *)((char *)ctx + {place:d}))"

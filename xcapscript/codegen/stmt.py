@@ -168,7 +168,7 @@ def _read_bytes(out: Emitter, snaplen: int) -> None:
     out.line(f"if (cap > {limit})")
     out.line("\treturn 0;")
     with out.block("if (cap > hit->window_len)"):
-        out.line(f"cap = xcap_read_packet(hit, skb, typed, &dynptr, scratch->bytes, cap, {limit});")
+        out.line(f"cap = xcap_read_packet(hit, skb, access, &dynptr, scratch->bytes, cap, {limit});")
         out.line('asm volatile("" : "+r"(cap));')
         out.line(f"if (cap > {limit})")
         out.line("\treturn 0;")
@@ -177,7 +177,7 @@ def _read_bytes(out: Emitter, snaplen: int) -> None:
 
 def _send_packet(out: Emitter, context: Context, spec: EventSpec, snaplen: int, dropped: str | None = None) -> None:
     """Send the packet's first `snaplen` bytes, of those that can be read."""
-    out.line(f"hit->event.id = {spec.id};")
+    out.line(f"hit->event.id = {record_id(spec)};")
     if not _may_be_large(context, spec, snaplen):
         _read_bytes(out, snaplen)
         _send(out, context, "&hit->event", "sizeof(hit->event) + cap", dropped)
@@ -185,7 +185,7 @@ def _send_packet(out: Emitter, context: Context, spec: EventSpec, snaplen: int, 
     # BCC makes ringbuf_reserve(0) a call of bpf_ringbuf_reserve() with the map: here that gives the map.
     out.line("void *(*bpf_ringbuf_reserve)(void *, u64, u64) = xcap_itself;")
     out.line("long failed = 1; /* above 0: not tried, or the pages could not be read */")
-    out.line(f"if (typed && skb && hit->cap_len > {LARGEST_COPY})")
+    out.line(f"if (access == XCAP_TRUSTED && skb && hit->cap_len > {LARGEST_COPY})")
     ring = "xcap_events.ringbuf_reserve(0), xcap_wakeup(control)"
     out.line(f"\tfailed = xcap_send_large(hit, skb, &dynptr, {ring}, {snaplen});")
     with out.block("if (failed > 0)"):
@@ -206,7 +206,7 @@ def _print_stack(out: Emitter, context: Context, statement: PrintStack) -> None:
     spec = context.declare(EventKind.STACK, layout, statement.span)
     context.values.scratch[f"stack_{spec.id}"] = Layout(f"xcap_event_{spec.id}", layout.fields, layout.size)
     _read_bytes(out, LINE_BYTES)
-    out.line(f"hit->event.id = {spec.id};")
+    out.line(f"hit->event.id = {record_id(spec)};")
     out.line(f"struct xcap_event_{spec.id} *record = &scratch->stack_{spec.id};")
     out.line("__builtin_memcpy(record, &hit->event, sizeof(hit->event));")
     context.values.store(out, "record->stack", statement.stack)
@@ -225,17 +225,22 @@ def _print(
     layout = Layout(f"xcap_event_{spec.id}", layout.fields, layout.size)
     context.values.scratch[f"values_{spec.id}"] = layout
     out.line(f"struct {layout.name} *record = &scratch->values_{spec.id};")
-    out.line(f"record->id = {spec.id};")
+    out.line(f"record->id = {record_id(spec)};")
     out.line("record->cpu = bpf_get_smp_processor_id();")
     out.line("record->time = bpf_ktime_get_ns();")
     context.values.fill(out, layout, "record", dict(zip((name for name, _ in fields), values, strict=True)))
     _send(out, context, "record", "sizeof(*record)")
 
 
+def record_id(spec: EventSpec) -> str:
+    """C for the number of a record: each function of a program's has one of its own."""
+    return f"{spec.id} + XCAP_ORDINAL(place)" if len(spec.attachment.functions) > 1 else str(spec.id)
+
+
 def _signal(out: Emitter, context: Context, spec: EventSpec) -> None:
     """Send a record that says only that the statement was reached."""
     with out.block():
-        out.line(f"struct xcap_event record = {{ .id = {spec.id}, .cpu = bpf_get_smp_processor_id() }};")
+        out.line(f"struct xcap_event record = {{ .id = {record_id(spec)}, .cpu = bpf_get_smp_processor_id() }};")
         out.line("record.time = bpf_ktime_get_ns();")
         _send(out, context, "&record", "sizeof(record)")
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from struct import Struct as Packing
 
 from xcapscript.errors import KernelError
-from xcapscript.kernel.facts import Argument, Member, RawTracepoint, Struct
+from xcapscript.kernel.facts import Argument, Function, Member, RawTracepoint, Struct
+from xcapscript.kernel.functions import Prototypes
 from xcapscript.kernel.libbpf import PRINTF, check, check_pointer, libc, load
 from xcapscript.types import (
     ArrayType,
@@ -86,13 +87,18 @@ class _Record:
 
 
 class Btf:
-    """The BTF of the running kernel, or of a file (raw, or an ELF file with a .BTF section)."""
+    """The BTF of the running kernel, or of a file (raw, or an ELF file with a .BTF section); that of a module goes on
+    where its `base`, the kernel's, ends.
+    """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, base: Btf | None = None) -> None:
         library = load()
+        self._base = base
         try:
             if path is None:
                 self._handle = check_pointer(library.btf__load_vmlinux_btf())
+            elif base is not None:
+                self._handle = check_pointer(library.btf__parse_split(bytes(path), base._handle))  # noqa: SLF001 -- one of its own
             else:
                 self._handle = check_pointer(library.btf__parse(bytes(path), None))
         except OSError as error:
@@ -120,12 +126,37 @@ class Btf:
         Taken from the strings, which is ten times as fast as to ask for each type's name: only the typedefs' names
         begin so.
         """
-        size = ctypes.c_uint32()
-        start = self._library.btf__raw_data(self._handle, ctypes.byref(size))
-        data = ctypes.string_at(start, size.value)
+        data = self._raw()
         _, _, _, header, _, _, strings, length = _BTF_HEADER.unpack_from(data)
         names = _RAW_TRACEPOINT_NAMES.findall(data, header + strings, header + strings + length)
         return tuple(sorted(name.decode() for name in names))
+
+    def function(self, name: str) -> Function | None:
+        """The function of that name, by its prototype; an argument that has no name there is `argN`."""
+        found = self._find(name, Kind.FUNC)
+        if found is None:
+            return None
+        prototype = self._record(self._record(found).target)
+        arguments = tuple(
+            Argument(self._string(label) or f"arg{number}", self._type(kind))
+            for number, (label, kind) in enumerate(self._tail(prototype, _PAIR))
+            if kind  # the last of a function with a variable number of arguments is none
+        )
+        result = self._type(prototype.target) if prototype.target else None
+        return Function(name, name, arguments, result)
+
+    @cached_property
+    def prototypes(self) -> Prototypes:
+        """All functions, in one pass."""
+        if self._base is None:
+            return Prototypes(self._raw())
+        base = self._base.prototypes
+        return Prototypes(self._raw(), base.count, base.string_size, base)
+
+    def _raw(self) -> bytes:
+        size = ctypes.c_uint32()
+        start = self._library.btf__raw_data(self._handle, ctypes.byref(size))
+        return ctypes.string_at(start, size.value)
 
     def enum(self, name: str) -> EnumType | None:
         """`enum NAME`, if it is of 32 bits; negative values are given as what their bits are without a sign."""

@@ -26,6 +26,21 @@ class RawTracepoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the kernel or of a module, as kprobes find it by `symbol`: `symbol` is longer than `name` where the
+    compiler made a variant of it (`.isra.0`, `.constprop.0`).
+
+    BTF tells `arguments` and what it returns (None: nothing); where it knows no prototype, `arguments` is None.
+    """
+
+    name: str
+    symbol: str
+    arguments: tuple[Argument, ...] | None
+    result: Type | None = None
+    module: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TracepointField:
     """A field of a tracepoint's record (tracefs `events/CATEGORY/NAME/format`); offset in bytes.
 
@@ -88,6 +103,20 @@ class Kernel(Protocol):
 
     def raw_tracepoints(self) -> Sequence[str]:
         """All names of raw tracepoints, sorted."""
+
+    def attaches(self, kind: str) -> bool:
+        """Whether this kernel has 'kprobe' or 'fentry' at all, as far as can be told without trying."""
+
+    def function(self, name: str, module: str = "") -> Function | None:
+        """The function of that name, which can be attached to."""
+
+    def functions(self, pattern: str, taking: Sequence[str] = ()) -> Sequence[str]:
+        """The functions that a pattern with wildcards matches, sorted: only those that take a pointer to one of the
+        structs `taking`, if there are any. One that is in a module is 'module:function'.
+        """
+
+    def why_not(self, name: str) -> str | None:
+        """Why no kprobe can be at what is called so; None if one can, or if it is not known."""
 
     def tracepoint(self, category: str, name: str) -> Tracepoint | None:
         """The tracepoint of that category and name."""

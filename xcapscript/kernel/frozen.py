@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from xcapscript.diagnostics import did_you_mean
 from xcapscript.kernel.facts import (
     Argument,
+    Function,
     Kernel,
     Member,
     NotFound,
@@ -54,6 +56,29 @@ class FrozenKernel:
 
     def raw_tracepoints(self) -> Sequence[str]:
         return sorted(self._facts["raw_tracepoints"])
+
+    def attaches(self, kind: str) -> bool:
+        return kind in self._facts.get("attaches", ())
+
+    def function(self, name: str, module: str = "") -> Function | None:
+        found = self._facts.get("functions", {}).get(name)
+        if found is None or module not in ("", found["module"]):
+            return None
+        arguments = tuple(Argument(argument, self._type(kind)) for argument, kind in found["arguments"])
+        result = self._type(found["result"]) if found["result"] else None
+        return Function(name, found["symbol"], arguments, result, found["module"])
+
+    def functions(self, pattern: str, taking: Sequence[str] = ()) -> Sequence[str]:
+        wanted = {f"struct {name} *" for name in taking}
+        return sorted(
+            f"{found['module']}:{name}" if found["module"] else name
+            for name, found in self._facts.get("functions", {}).items()
+            if fnmatchcase(name, pattern) and (not wanted or any(kind in wanted for _, kind in found["arguments"]))
+        )
+
+    def why_not(self, name: str) -> str | None:
+        found: str | None = self._facts.get("why_not", {}).get(name)
+        return found
 
     def tracepoint(self, category: str, name: str) -> Tracepoint | None:
         found = self._facts["tracepoints"].get(f"{category}:{name}")
@@ -119,8 +144,14 @@ class FrozenKernel:
         return OpaqueType(text)
 
 
-def freeze(kernel: Kernel, raw_tracepoints: Iterable[str], tracepoints: Iterable[str], structs: Iterable[str]) -> str:
-    """JSON that FrozenKernel reads: those hooks and structs, and the enums that they use."""
+def freeze(
+    kernel: Kernel,
+    raw_tracepoints: Iterable[str],
+    tracepoints: Iterable[str],
+    structs: Iterable[str],
+    functions: Iterable[str] = (),
+) -> str:
+    """JSON that FrozenKernel reads: those hooks, functions and structs, and the enums that they use."""
     enums: dict[str, EnumType] = {}
     shapes: dict[str, dict[str, Any]] = {}
 
@@ -137,7 +168,7 @@ def freeze(kernel: Kernel, raw_tracepoints: Iterable[str], tracepoints: Iterable
         members = [[m.name, written(m.type), m.bit_offset, m.bit_size] for m in shape.members]
         shapes[shape.name] = {"size": shape.size, "members": members}
 
-    raw, records = {}, {}
+    raw, records, prototypes = {}, {}, {}
     for name in raw_tracepoints:
         if prototype := kernel.raw_tracepoint(name):
             raw[name] = [[argument.name, written(argument.type)] for argument in prototype.arguments]
@@ -145,6 +176,14 @@ def freeze(kernel: Kernel, raw_tracepoints: Iterable[str], tracepoints: Iterable
         if record := kernel.tracepoint(*name.split(":", 1)):
             fields = [[f.name, written(f.type), f.offset, int(f.dynamic)] for f in record.fields]
             records[name] = {"id": record.id, "fields": fields}
+    for name in functions:
+        if function := kernel.function(name):
+            prototypes[name] = {
+                "symbol": function.symbol,
+                "module": function.module,
+                "arguments": [[argument.name, written(argument.type)] for argument in function.arguments or ()],
+                "result": written(function.result) if function.result is not None else None,
+            }
     for name in structs:
         if shape := kernel.struct(name):
             add(shape)
@@ -157,6 +196,9 @@ def freeze(kernel: Kernel, raw_tracepoints: Iterable[str], tracepoints: Iterable
         "namespaces": {"blue": 4026532281},
         "cgroups": {"/system.slice": 4711},
     }
+    if prototypes:
+        facts["functions"] = prototypes
+        facts["attaches"] = {kind: True for kind in ("kprobe", "fentry") if kernel.attaches(kind)}
     return _one_line_an_entry(facts)
 
 

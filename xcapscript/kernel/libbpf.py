@@ -89,6 +89,19 @@ class MapInfo(ctypes.Structure):
     ]
 
 
+class BtfInfo(ctypes.Structure):
+    """struct bpf_btf_info"""
+
+    _fields_ = [
+        ("btf", ctypes.c_uint64),
+        ("btf_size", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("name", ctypes.c_uint64),
+        ("name_len", ctypes.c_uint32),
+        ("kernel_btf", ctypes.c_uint32),
+    ]
+
+
 _Fd = ctypes.c_int
 _Btf = ctypes.c_void_p
 _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -103,12 +116,15 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "btf__name_by_offset": (ctypes.c_char_p, (_Btf, ctypes.c_uint32)),
     "btf__resolve_size": (ctypes.c_int64, (_Btf, ctypes.c_uint32)),
     "btf__parse": (_Btf, (ctypes.c_char_p, ctypes.c_void_p)),
+    "btf__parse_split": (_Btf, (ctypes.c_char_p, _Btf)),
     "btf__raw_data": (ctypes.c_void_p, (_Btf, ctypes.POINTER(ctypes.c_uint32))),
     "btf__type_by_id": (ctypes.c_void_p, (_Btf, ctypes.c_uint32)),
     "btf__type_cnt": (ctypes.c_uint32, (_Btf,)),
     "btf_dump__dump_type": (ctypes.c_int, (ctypes.c_void_p, ctypes.c_uint32)),
     "btf_dump__free": (None, (ctypes.c_void_p,)),
     "btf_dump__new": (ctypes.c_void_p, (_Btf, PRINTF, ctypes.c_void_p, ctypes.c_void_p)),
+    "bpf_btf_get_fd_by_id": (_Fd, (ctypes.c_uint32,)),
+    "bpf_btf_get_next_id": (ctypes.c_int, (ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32))),
     "bpf_link_create": (_Fd, (_Fd, ctypes.c_int, ctypes.c_int, ctypes.c_void_p)),
     "bpf_map_create": (
         _Fd,
@@ -131,7 +147,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "bpf_map_lookup_elem": (ctypes.c_int, (_Fd, ctypes.c_char_p, ctypes.c_void_p)),
     "bpf_map_update_elem": (ctypes.c_int, (_Fd, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64)),
-    "bpf_obj_get_info_by_fd": (ctypes.c_int, (_Fd, ctypes.POINTER(MapInfo), ctypes.POINTER(ctypes.c_uint32))),
+    "bpf_obj_get_info_by_fd": (ctypes.c_int, (_Fd, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32))),
     "bpf_prog_load": (
         _Fd,
         (

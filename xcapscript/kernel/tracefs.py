@@ -46,20 +46,21 @@ class Tracefs:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """All tracepoints that can be attached to, as 'category:name', sorted."""
-        return tuple(sorted((self._read("available_events") or "").split()))
+        return tuple(sorted((self.read("available_events") or "").split()))
 
     def format(self, category: str, name: str) -> str | None:
         """The text of the tracepoint's `format` file."""
         if not (_NAME.fullmatch(category) and _NAME.fullmatch(name)):
             return None
-        return self._read(f"events/{category}/{name}/format")
+        return self.read(f"events/{category}/{name}/format")
 
     def tracepoint(self, category: str, name: str, enum: EnumLookup) -> Tracepoint | None:
         """The tracepoint, its enums as `enum` knows them."""
         text = self.format(category, name)
         return parse_format(category, name, text, enum) if text is not None else None
 
-    def _read(self, path: str) -> str | None:
+    def read(self, path: str) -> str | None:
+        """The text of a file; None if it is not there."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._root)
         except (FileNotFoundError, NotADirectoryError):

@@ -1,5 +1,5 @@
-"""Typed raw tracepoints (BPF_PROG_TYPE_TRACING at BPF_TRACE_RAW_TP): what BCC compiled is given calls of kernel
-functions, and loaded by libbpf, since BCC knows neither.
+"""Programs that libbpf loads, since BCC does not know their kinds: typed raw tracepoints, fentry and fexit
+(BPF_PROG_TYPE_TRACING), kprobes at many functions. What BCC compiled is given calls of kernel functions first.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ import functools
 import os
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from xcapscript.kernel.libbpf import LoadOptions, check, load
+from xcapscript.kernel.libbpf import BtfInfo, LoadOptions, check, check_pointer
+from xcapscript.kernel.libbpf import load as libbpf
 
 BPF_PROG_TYPE_TRACING = 26
 BPF_TRACE_RAW_TP = 23
 BPF_PSEUDO_KFUNC_CALL = 2
 _BTF_KIND_STRUCT, _BTF_KIND_FUNC = 4, 12
-_CALL = 0x85
+_CALL, _MOVE = 0x85, 0xB7
 _INSTRUCTION = struct.Struct("=BBhi")
 _LOG_SIZE = 1 << 24
 
@@ -32,6 +34,11 @@ PLACEHOLDERS: Mapping[str, int] = {
 }
 """Numbers that stand for kernel functions in what BCC compiles: they are the numbers of no helper."""
 
+PLACE = 0x7F000100
+"""The number that stands for the question which of a program's functions was hit."""
+
+_GET_ATTACH_COOKIE = 174
+
 CAST_TYPES = ("bpf_dynptr", "skb_shared_info")
 """Structs that memory is read as, by bpf_rdonly_cast()."""
 
@@ -44,20 +51,51 @@ class Refused(OSError):
         self.log = log
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How one copy of a program is loaded: BPF_PROG_TYPE_*, and for some the BPF_* that it is to be attached as.
+
+    `target` is the function or the tracepoint, of `module`, by which a tracing program is typed. `cookie` is what the
+    program is told of where it is, by a kernel that has no cookies for what it attaches.
+    """
+
+    type: int
+    attach: int = 0
+    target: str = ""
+    module: str = ""
+    cookie: int | None = None
+
+
 def load_typed(name: str, tracepoint: str, code: bytes) -> int:
     """The descriptor of a program for a raw tracepoint, whose placeholders are replaced. Raises Refused."""
-    number = check(load().libbpf_find_vmlinux_btf_id(tracepoint.encode(), BPF_TRACE_RAW_TP))
-    functions = _btf_ids(tuple(PLACEHOLDERS), _BTF_KIND_FUNC)
+    return load_copy(name, code, Load(BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, tracepoint))
+
+
+def load_copy(name: str, code: bytes, load: Load) -> int:
+    """The descriptor of a program, whose placeholders are replaced. Raises Refused."""
+    functions = _btf_ids(tuple(PLACEHOLDERS), _BTF_KIND_FUNC) if load.type == BPF_PROG_TYPE_TRACING else {}
     finished = with_kernel_functions(code, {PLACEHOLDERS[name]: functions[name] for name in functions})
+    finished = with_place(finished, load.cookie)
     try:
-        return _load(name, number, finished, None)
+        return _load(name, load, finished, None)
     except OSError:
         # a second time for the log, which costs more than the first when nothing is wrong
         log = ctypes.create_string_buffer(_LOG_SIZE)
         try:
-            return _load(name, number, finished, log)
+            return _load(name, load, finished, log)
         except OSError as error:
             raise Refused(error.errno or 0, log.value.decode("utf-8", "replace")) from None
+
+
+def with_place(code: bytes, cookie: int | None) -> bytes:
+    """The instructions with each question for the place that was hit turned into one for the cookie, or into it."""
+    found = bytearray(code)
+    for at in range(0, len(found), _INSTRUCTION.size):
+        operation, _, _, immediate = _INSTRUCTION.unpack_from(found, at)
+        if operation == _CALL and immediate == PLACE:
+            instruction = (_CALL, 0, 0, _GET_ATTACH_COOKIE) if cookie is None else (_MOVE, 0, 0, cookie)
+            _INSTRUCTION.pack_into(found, at, *instruction)
+    return bytes(found)
 
 
 def with_kernel_functions(code: bytes, functions: Mapping[int, int]) -> bytes:
@@ -97,13 +135,14 @@ def macros() -> dict[str, int]:
     return {
         **{f"XCAP_{name}": number for name, number in PLACEHOLDERS.items()},
         **{f"XCAP_TYPE_{name}": number for name, number in types.items()},
+        "XCAP_PLACE": PLACE,
     }
 
 
 @functools.cache
 def _btf_ids(names: tuple[str, ...], kind: int) -> dict[str, int]:
     """The BTF ids of the kernel's functions or structs; 0 where there is none, which no program gets loaded with."""
-    library = load()
+    library = libbpf()
     btf = library.btf__load_vmlinux_btf()
     try:
         return {name: max(0, int(library.btf__find_by_name_kind(btf, name.encode(), kind))) for name in names}
@@ -111,12 +150,43 @@ def _btf_ids(names: tuple[str, ...], kind: int) -> dict[str, int]:
         library.btf__free(btf)
 
 
-def _load(name: str, attach_btf_id: int, code: bytes, log: ctypes.Array[ctypes.c_char] | None) -> int:
-    options = LoadOptions(
-        sz=ctypes.sizeof(LoadOptions), expected_attach_type=BPF_TRACE_RAW_TP, attach_btf_id=attach_btf_id
-    )
+def _load(name: str, load: Load, code: bytes, log: ctypes.Array[ctypes.c_char] | None) -> int:
+    options = LoadOptions(sz=ctypes.sizeof(LoadOptions), expected_attach_type=load.attach)
+    if load.module:
+        options.attach_btf_id, options.attach_btf_obj_fd = _in_module(load.target, load.module)
+    elif load.target:
+        options.attach_btf_id = check(libbpf().libbpf_find_vmlinux_btf_id(load.target.encode(), load.attach))
     if log is not None:
         options.log_level, options.log_size, options.log_buf = 1, len(log), ctypes.cast(log, ctypes.c_char_p)
     count = len(code) // _INSTRUCTION.size
-    arguments = (BPF_PROG_TYPE_TRACING, name.encode(), b"GPL", code, count, ctypes.byref(options))
-    return check(load().bpf_prog_load(*arguments))
+    arguments = (load.type, name.encode(), b"GPL", code, count, ctypes.byref(options))
+    return check(libbpf().bpf_prog_load(*arguments))
+
+
+@functools.cache
+def _in_module(function: str, module: str) -> tuple[int, int]:
+    """The BTF id of a module's function, and a descriptor of the module's BTF, which is kept."""
+    library = libbpf()
+    base = check_pointer(library.btf__load_vmlinux_btf())
+    types = check_pointer(library.btf__parse_split(f"/sys/kernel/btf/{module}".encode(), base))
+    try:
+        number = check(library.btf__find_by_name_kind(types, function.encode(), _BTF_KIND_FUNC))
+    finally:
+        library.btf__free(types)
+        library.btf__free(base)
+    return number, _module_btf(module)
+
+
+@functools.cache
+def _module_btf(module: str) -> int:
+    library, number = libbpf(), ctypes.c_uint32(0)
+    while True:
+        check(library.bpf_btf_get_next_id(number, ctypes.byref(number)))
+        descriptor = check(library.bpf_btf_get_fd_by_id(number))
+        name = ctypes.create_string_buffer(64)
+        info = BtfInfo(name=ctypes.addressof(name), name_len=len(name))
+        size = ctypes.c_uint32(ctypes.sizeof(info))
+        check(library.bpf_obj_get_info_by_fd(descriptor, ctypes.byref(info), ctypes.byref(size)))
+        if name.value.decode() == module:
+            return descriptor
+        os.close(descriptor)

@@ -65,7 +65,7 @@ def _in_c(unit: Unit, name: str, line: int) -> Span | None:
 
 def blame_verifier(unit: Unit, function: str, reason: str, log: str) -> NoReturn:
     """Raise what explains a program that the kernel refused."""
-    program = next(p for p in unit.programs if p.function == function)
+    program = next(p for p in unit.programs if function in (p.function, p.entry))
     if "Operation not permitted" in reason:
         message = "the kernel does not let us load BPF programs"
         raise KernelError(message, advice="run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN", log=log)

@@ -8,24 +8,19 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
 from xcapscript.errors import CompilerBug
+from xcapscript.kernel.typed import Load
 from xcapscript.resources import bpf_directory
 from xcapscript.runtime.blame import blame_compiler, blame_verifier
-from xcapscript.unit import HookKind, Program, Unit
+from xcapscript.runtime.loading import loads
+from xcapscript.unit import ENTRIES, Program, Unit
 
-PROGRAM_TYPES = {
-    HookKind.RAWTRACEPOINT: "RAW_TRACEPOINT",
-    HookKind.TRACEPOINT: "TRACEPOINT",
-    # Run by user space through BPF_PROG_TEST_RUN, which raw tracepoints have without a context (kernel 5.10).
-    HookKind.INTERVAL: "RAW_TRACEPOINT",
-    HookKind.BEGIN: "RAW_TRACEPOINT",
-    HookKind.END: "RAW_TRACEPOINT",
-}
 SPARE_DESCRIPTORS = 256
 """For files and all else, beside those of programs and maps."""
 
@@ -33,20 +28,47 @@ FIXED_MAPS = ("xcap_events", "xcap_controls", "xcap_counts", "xcap_map_full")
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedProgram:
+    """Descriptors of a program's copies, and of those of its entry."""
+
+    copies: tuple[int, ...]
+    entries: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """Descriptors of the loaded programs, in the unit's order, and of the maps by their names in C."""
 
-    programs: tuple[int, ...]
+    programs: tuple[LoadedProgram, ...]
     maps: dict[str, int]
 
     def close(self) -> None:
         """Give all back to the kernel, which drops what nothing else holds."""
-        for descriptor in (*self.programs, *self.maps.values()):
+        programs = (number for program in self.programs for number in (*program.copies, *program.entries))
+        for descriptor in (*programs, *self.maps.values()):
             os.close(descriptor)
 
 
-def _is_raw(program: Program) -> bool:
-    return program.attachment.kind is HookKind.RAWTRACEPOINT
+def _functions(programs: Iterable[Program]) -> Iterator[tuple[str, list[Load]]]:
+    """The C functions, each with the loads of its copies; that of a program's entry follows it."""
+    for program in programs:
+        kind = program.attachment.kind
+        yield program.function, loads(program, kind)
+        if program.entry:
+            yield program.entry, loads(program, ENTRIES[kind])
+
+
+def request_of(unit: Unit, headers: Path | None) -> tuple[list[tuple[str, list[Load]]], dict[str, Any]]:
+    """The C functions of a unit, each with the loads of its copies, and the request to the loader that says all."""
+    functions = list(_functions(unit.programs))
+    return functions, {
+        "text": unit.text,
+        "headers": str(headers) if headers else None,
+        # What bcc itself includes warns; what we write is checked by the tests.
+        "cflags": ["-w", f"-I{bpf_directory() / 'include'}"],
+        "functions": [(name, [asdict(one) for one in copies]) for name, copies in functions],
+        "maps": [*FIXED_MAPS, *(spec.symbol for spec in unit.maps)],
+    }
 
 
 class CompilerProcess:
@@ -71,24 +93,14 @@ class CompilerProcess:
 
     def load(self, unit: Unit, headers: Path | None) -> Loaded:
         """Compile and load a unit. ScriptError, KernelError or CompilerBug says why not."""
-        maps = [*FIXED_MAPS, *(spec.symbol for spec in unit.maps)]
-        request = {
-            "text": unit.text,
-            "headers": str(headers) if headers else None,
-            # What bcc itself includes warns; what we write is checked by the tests.
-            "cflags": ["-w", f"-I{bpf_directory() / 'include'}"],
-            "functions": [
-                (p.function, PROGRAM_TYPES[p.attachment.kind], p.attachment.target * _is_raw(p)) for p in unit.programs
-            ],
-            "maps": maps,
-        }
+        functions, request = request_of(unit, headers)
         answer = self._ask(request)
         if answer is None or "failed" in answer:
             self._fail(unit, answer)
-        descriptors = self._receive(answer["descriptors"])
-        count = len(unit.programs)
-        by_name = dict(zip(maps, descriptors[count:], strict=True))
-        return Loaded(tuple(descriptors[:count]), by_name)
+        descriptors = iter(self._receive(answer["descriptors"]))
+        by_function = {name: tuple(islice(descriptors, len(copies))) for name, copies in functions}
+        programs = tuple(LoadedProgram(by_function[p.function], by_function.get(p.entry, ())) for p in unit.programs)
+        return Loaded(programs, dict(zip(request["maps"], descriptors, strict=True)))
 
     def _ask(self, request: Mapping[str, object]) -> dict[str, Any] | None:
         try:

@@ -13,9 +13,11 @@ import socket
 import sys
 from typing import Any
 
-from xcapscript.kernel.typed import load_typed, macros, reads_paged_data
+from xcapscript.kernel.typed import Load, load_copy, load_typed, macros, reads_paged_data
 from xcapscript.runtime.blame import TOO_LONG
+from xcapscript.runtime.loading import BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT
 
+BY_BCC = frozenset({BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT})
 INSTRUCTION_SIZE = 8
 LONGEST_PROGRAM = 32767
 """Instructions. A jump crosses no more, and LLVM 14 cuts off what does not fit, without a word."""
@@ -65,20 +67,26 @@ def _serve(request: dict[str, Any], bpf_class: Any, lib: Any, *, typed: bool) ->
         return {"failed": "compile", "reason": str(error)}, []
     _keep.append(bpf)
     descriptors = []
-    for function, kind, tracepoint in request["functions"]:
-        length = len(bpf.dump_func(function)) // INSTRUCTION_SIZE
-        if length > LONGEST_PROGRAM:
-            return {"failed": function, "reason": f"{TOO_LONG}: {length} instructions"}, []
+    for function, copies in request["functions"]:
+        code = bpf.dump_func(function)
+        if len(code) // INSTRUCTION_SIZE > LONGEST_PROGRAM:
+            return {"failed": function, "reason": f"{TOO_LONG}: {len(code) // INSTRUCTION_SIZE} instructions"}, []
         try:
-            if typed and tracepoint:
-                descriptors.append(load_typed(function, tracepoint, bpf.dump_func(function)))
-            else:
-                descriptors.append(bpf.load_func(function, getattr(bpf_class, kind)).fd)
+            descriptors += [_load(bpf, function, code, Load(**copy), typed=typed) for copy in copies]
         except Exception as error:  # noqa: BLE001 -- bcc raises nothing else
             sys.stderr.write(getattr(error, "log", ""))
             return {"failed": function, "reason": str(error)}, []
     descriptors += [lib.bpf_table_fd(bpf.module, name.encode()) for name in request["maps"]]
     return {"descriptors": len(descriptors)}, descriptors
+
+
+def _load(bpf: Any, function: str, code: bytes, load: Load, *, typed: bool) -> int:
+    """The descriptor of one copy: by BCC, which tells the verifier the lines of the script, where BCC can."""
+    if load.type in BY_BCC and not (typed and load.target):
+        return int(bpf.load_func(function, load.type).fd)
+    if load.type == BPF_PROG_TYPE_RAW_TRACEPOINT:
+        return load_typed(function, load.target, code)
+    return load_copy(function, code, load)
 
 
 _keep: list[Any] = []

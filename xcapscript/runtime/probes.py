@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import heapq
 import os
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from time import monotonic_ns
 
-from xcapscript.errors import KernelError
 from xcapscript.kernel import bpf
 from xcapscript.runtime.attach.kinds import ATTACH
 from xcapscript.runtime.compiler_process import Loaded
-from xcapscript.unit import HookKind, Program, Unit
+from xcapscript.unit import ENTRIES, HookKind, Unit
+
+FEW, WORKERS = 16, 8
+"""Of links that are closed one after another, and threads that close more of them."""
 
 
 @dataclass(slots=True)
@@ -25,19 +28,32 @@ class Probes:
 
     def attach(self) -> int:
         """Attach every program to its hook; how many there are. KernelError if one is refused: then none is left."""
-        for program, descriptor in self._programs():
-            if program.attachment.kind in ATTACH:
-                try:
-                    self._links.append(ATTACH[program.attachment.kind](program.attachment, descriptor))
-                except KernelError:
-                    self.detach()
-                    raise
-        return len(self.unit.programs)
+        count = 0
+        try:
+            for program, loaded in zip(self.unit.programs, self.loaded.programs, strict=True):
+                count += max(1, len(program.attachment.functions))
+                kind = program.attachment.kind
+                if kind in ATTACH:
+                    if loaded.entries:
+                        # first: a call that was not seen to begin is not looked at when it ends
+                        entered = replace(program.attachment, kind=ENTRIES[kind])
+                        self._links += ATTACH[entered.kind](entered, loaded.entries, program.cookies)
+                    self._links += ATTACH[kind](program.attachment, loaded.copies, program.cookies)
+        except BaseException:
+            self.detach()
+            raise
+        return count
 
     def detach(self) -> None:
         """Detach every program. One that is just running on another CPU ends by itself."""
-        while self._links:
-            os.close(self._links.pop())
+        links, self._links[:] = list(self._links), ()
+        if len(links) > FEW:
+            # each waits for the kernel
+            with ThreadPoolExecutor(WORKERS) as pool:
+                list(pool.map(os.close, links))
+            return
+        for link in reversed(links):
+            os.close(link)
 
     def start_timers(self) -> None:
         """Intervals begin to count."""
@@ -51,16 +67,13 @@ class Probes:
         now = monotonic_ns()
         while self._due and self._due[0][0] <= now:
             due, index = self._due[0]
-            bpf.test_run(self.loaded.programs[index], b"")
+            bpf.test_run(self.loaded.programs[index].copies[0], b"")
             period = self.unit.programs[index].attachment.period
             heapq.heapreplace(self._due, (due + period * (1 + (now - due) // period), index))
         return self._due[0][0] - now if self._due else None
 
     def run(self, kind: HookKind) -> None:
         """Run the `begin` or the `end` programs once, in the script's order."""
-        for program, descriptor in self._programs():
+        for program, loaded in zip(self.unit.programs, self.loaded.programs, strict=True):
             if program.attachment.kind is kind:
-                bpf.test_run(descriptor, b"")
-
-    def _programs(self) -> list[tuple[Program, int]]:
-        return list(zip(self.unit.programs, self.loaded.programs, strict=True))
+                bpf.test_run(loaded.copies[0], b"")

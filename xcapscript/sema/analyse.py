@@ -16,7 +16,7 @@ from xcapscript.nodes import ClearMap, Commit, DeleteKey, Dump, Filter, Line, Pr
 from xcapscript.sema.advice import meant
 from xcapscript.sema.check import Definitions, Statements
 from xcapscript.sema.filter import Parameters, Rules, compile_expression
-from xcapscript.sema.hooks import Hooks
+from xcapscript.sema.hooks.resolve import Hooks
 from xcapscript.sema.imports import Gathered, gather
 from xcapscript.sema.maps import Maps
 from xcapscript.sema.options import script_options, with_defaults

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from xcapscript.builtins import BUILTINS, FLOW, REASON, STATE_PREFIXES
+from xcapscript.builtins import BUILTINS, FLOW, REASON, RETVAL, STATE_PREFIXES
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.kernel.facts import NotFound
 from xcapscript.nodes import (
@@ -15,6 +15,8 @@ from xcapscript.nodes import (
     InNetwork,
     Not,
     Number,
+    PlaceName,
+    PlaceWithin,
     Text,
 )
 from xcapscript.sema.filter import Parameters
@@ -43,7 +45,7 @@ PLACES = ("netns", "cgroup")
 
 VALUE = re.compile(r"reason|skb|sk|arg[0-9]+")
 """Names of values that no enum has."""
-WORDS = frozenset({REASON, FLOW, "skb", "sk", "kstack", "args"})
+WORDS = frozenset({REASON, RETVAL, FLOW, "skb", "sk", "kstack", "args"})
 """Names that are values, besides the builtins."""
 
 
@@ -178,13 +180,22 @@ def _known_texts(node: ast.Binary, left: Expression, right: Expression) -> Expre
     pattern, other = (right, left) if isinstance(node.right, ast.String) else (left, right)
     if not isinstance(pattern, Text) or not pattern.value.endswith("*"):
         return Compare(node.operator, left, right, U8)
+    if isinstance(other, PlaceName):
+        found = _place_prefix(other.names, pattern.value[:-1])
+        return found if node.operator == "==" else Not(found, U8)
     if not isinstance(other, Text):
         message = f"'{node.left.span.text}' holds strings of the program, which have no prefixes in the kernel"
         refuse(
             Code.TYPE_CLASH, node, message, "prefixes can be asked of comm, ifname, hook, func and the kernel's strings"
         )
-    found = other.value.startswith(pattern.value[:-1])
-    return Number(int(found == (node.operator == "==")), U8)
+    known = other.value.startswith(pattern.value[:-1])
+    return Number(int(known == (node.operator == "==")), U8)
+
+
+def _place_prefix(names: tuple[str, ...], prefix: str) -> Expression:
+    """Those that begin so stand behind one another, as the names are sorted."""
+    places = [place for place, name in enumerate(names) if name.startswith(prefix)]
+    return PlaceWithin(places[0], places[-1], U8) if places else Number(0, U8)
 
 
 def _text(node: ast.Binary, string: Expression, text: Expression) -> Expression:

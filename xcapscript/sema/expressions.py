@@ -14,6 +14,7 @@ from xcapscript.builtins import (
     LAYERS,
     PACKET_FIELDS,
     REASON,
+    RETVAL,
     SOCKET_FIELDS,
     Needs,
 )
@@ -21,7 +22,6 @@ from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.ir import Hook
 from xcapscript.nodes import (
     AddressConstant,
-    ArgumentValue,
     Binary,
     BuiltinValue,
     CallC,
@@ -43,6 +43,7 @@ from xcapscript.nodes import (
 )
 from xcapscript.sema.compare import comparison, is_signed
 from xcapscript.sema.filter import Parameters
+from xcapscript.sema.given import SKB_POINTER, Given
 from xcapscript.sema.kinds import a, common_type, value_of_word
 from xcapscript.sema.refusal import refuse
 from xcapscript.sema.scope import Scope
@@ -59,7 +60,6 @@ from xcapscript.types import (
     InternedType,
     IpType,
     MacType,
-    OpaqueType,
     PointerType,
     StackType,
     StringType,
@@ -74,7 +74,6 @@ MAXIMAL_DEPTH = 127
 STACK = "kstack"
 SKB, SOCKET = "skb", "sk"
 SOCK_POINTER = PointerType("struct sock")
-SKB_POINTER = PointerType("struct sk_buff")
 STRING = StringType(64)
 """What str() reads at most."""
 
@@ -83,6 +82,8 @@ COMPARISONS = frozenset(["==", "!=", "<", "<=", ">", ">=", "in"])
 SWAPS = {"ntohs": U16, "htons": U16, "ntohl": U32, "htonl": U32}
 FUNCTIONS = ("kstack", "has", "str", "ksym", *SWAPS)
 GROUPS = frozenset(name.partition(".")[0] for name in PACKET_FIELDS)
+
+POSITION = re.compile("arg([0-9]{1,2})")
 
 ReadMap = Callable[[ast.Map], MapValue]
 CallFunction = Callable[[ast.Call], Expression | None]
@@ -103,6 +104,11 @@ class Expressions:
     call: CallFunction
     c_functions: frozenset[str]
     functions: Mapping[str, ast.Function]
+
+    @property
+    def given(self) -> Given:
+        """What the hook gives."""
+        return Given(self.hook, self.structures)
 
     def value(self, node: ast.Expression) -> Expression:
         """The value of an expression; ScriptError if it has none here."""
@@ -194,35 +200,34 @@ class Expressions:
     def _name(self, node: ast.Name, name: str) -> Expression:
         match name:
             case "reason":
-                return self._reason(node)
+                return self.given.reason(node)
             case "kstack":
                 return self.stack((), node)
             case "flow":
-                self.need_packet(node, name)
+                self.given.need_packet(node, name)
                 return FlowValue(FlowType())
             case "skb":
                 if self.hook.skb is None:
                     refuse(Code.NO_PACKET, node, f"'{self.hook.name}' has no packet")
                 return PacketPointer(SKB_POINTER)
             case "sk":
-                return self._socket(node)
+                return self.given.socket(node)
+            case "retval":
+                return self.given.result(node)
             case _ if name in CONSTANTS and name not in BUILTINS:
                 return Number(CONSTANTS[name], U64)
         row = BUILTINS.get(name)
         if row is None:
             return self._unknown(node, name)
         if row.helper is None:
-            target = self.hook.attachment.target.rpartition(":")[2] or self.hook.name
-            return Text(self.hook.name if name == "hook" else target, InternedType())
+            return self.given.place_name(name)
         if row.needs > Needs.NOTHING:
-            self.need_packet(node, name)
+            self.given.need_packet(node, name)
         return BuiltinValue(row, row.type)
 
     def _unknown(self, node: ast.Name, name: str) -> Expression:
-        if name.startswith("arg") and name[3:].isdigit():
-            for argument in self.hook.arguments:
-                if argument.place == int(name[3:]) and self.hook.attachment.kind == "rawtracepoint":
-                    return ArgumentValue(argument, argument.type)
+        if (position := POSITION.fullmatch(name)) and (found := self.given.position(int(position[1]))):
+            return found
         if name in GROUPS:
             known = " ".join(field for field in PACKET_FIELDS if field.startswith(f"{name}."))
             refuse(Code.UNKNOWN_NAME, node, f"'{name}' alone is no value", f"has({name}), or its fields: {known}")
@@ -230,45 +235,14 @@ class Expressions:
             known = ", ".join(f"args.{argument.name}" for argument in self.hook.arguments)
             message = f"'{name}' is no value at '{self.hook.name}'"
             refuse(Code.UNKNOWN_ARGUMENT, node, message, f"it has {known}" if known else "it has no arguments")
-        known_names = [*BUILTINS, REASON, STACK, FLOW, SKB, SOCKET, *CONSTANTS]
+        known_names = [*BUILTINS, REASON, RETVAL, STACK, FLOW, SKB, SOCKET, *CONSTANTS]
         refuse(Code.UNKNOWN_NAME, node, f"unknown name '{name}'", *did_you_mean(name, known_names))
-
-    def need_packet(self, node: ast.Expression, name: str) -> None:
-        """Refuse what belongs to a packet where there is none."""
-        if not self.hook.has_packet:
-            refuse(Code.NO_PACKET, node, f"'{name}' belongs to a packet, and '{self.hook.name}' has none")
-
-    def _socket(self, node: ast.Name) -> Expression:
-        """The hook's own socket, or the packet's."""
-        if self.hook.sock is not None:
-            return Convert(ArgumentValue(self.hook.sock, self.hook.sock.type), SOCK_POINTER)
-        if self.hook.skb is None:
-            refuse(Code.NOT_HERE, node, f"'{self.hook.name}' has neither a socket nor a packet")
-        packet = self.structures.pointed_at(PacketPointer(SKB_POINTER), node)
-        return self.structures.value(self.structures.member(packet, ast.Name("sk", node.span)), node)
-
-    def _reason(self, node: ast.Name) -> Expression:
-        if self.hook.reason is None:
-            hint = "hooks that give it: drop"
-            refuse(Code.NOT_HERE, node, f"'{self.hook.name}' does not give a drop reason", hint)
-        return ArgumentValue(self.hook.reason, self.hook.reason.type)
-
-    def _argument(self, field: ast.Name) -> Expression:
-        argument = next((a for a in self.hook.arguments if a.name == field.name), None)
-        if argument is None:
-            known = [a.name for a in self.hook.arguments]
-            hints = did_you_mean(field.name, known) or ((f"it has {', '.join(known)}",) if known else ())
-            refuse(Code.UNKNOWN_ARGUMENT, field, f"'{self.hook.name}' has no argument '{field.name}'", *hints)
-        if isinstance(argument.type, OpaqueType):
-            message = f"'{field.name}' is {a(argument.type)}, which the language has no value for"
-            refuse(Code.UNSUPPORTED, field, message)
-        return ArgumentValue(argument, argument.type)
 
     def _member(self, node: ast.Member | ast.Index) -> Expression:
         if isinstance(node, ast.Member):
             match node.object:
                 case ast.Name("args"):
-                    return self._argument(node.field)
+                    return self.given.argument(node.field)
                 case ast.Name("tcp") if node.field.name == "state":
                     return self._socket_field(ast.Name(SOCKET, node.object.span), node)
                 case ast.Name(group) if group in GROUPS:
@@ -284,7 +258,7 @@ class Expressions:
             known = [field for field in PACKET_FIELDS if field.startswith(f"{group}.")]
             hints = did_you_mean(name, known) or (f"its fields: {' '.join(known)}",)
             refuse(Code.UNKNOWN_FIELD, node.field, f"'{group}' has no field '{node.field.name}'", *hints)
-        self.need_packet(node, name)
+        self.given.need_packet(node, name)
         return FieldValue(row, row.type)
 
     def _socket_field(self, socket: ast.Name, node: ast.Member) -> Expression:
@@ -323,7 +297,7 @@ class Expressions:
             return self._converted(node, name)
         if (made := self.call(node)) is not None:
             return made
-        if name in BUILTINS or name == REASON:
+        if name in BUILTINS or name in (REASON, RETVAL):
             if node.arguments:
                 refuse(Code.BAD_CALL, node, f"'{name}' takes no argument")
             return self._name(node.name, name)
@@ -336,7 +310,7 @@ class Expressions:
                 found = self.read_map(read)
                 return HasKey(found.map, found.keys, U8)
             case (ast.Name(layer),) if layer in LAYERS:
-                self.need_packet(node, node.span.text)
+                self.given.need_packet(node, node.span.text)
                 return Has(layer, U8)
         refuse(Code.BAD_CALL, node, "has() takes the name of a layer", f"the layers are {' '.join(LAYERS)}")
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from xcapscript.builtins import BUILTINS, FLOW, LAYERS, REASON
+from xcapscript.builtins import BUILTINS, FLOW, LAYERS, REASON, RETVAL
 from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
 from xcapscript.library import Library
 from xcapscript.sema.check import ACTIONS
@@ -19,7 +19,15 @@ from xcapscript.unit import HookKind
 
 Definition = TypeVar("Definition", ast.HookAlias, ast.Function, ast.Param)
 
-OWN_WORDS = frozenset(BUILTINS) | {*ACTIONS, *FUNCTIONS, *AGGREGATIONS, REASON, FLOW, *(layer for layer in LAYERS)}
+OWN_WORDS = frozenset(BUILTINS) | {
+    *ACTIONS,
+    *FUNCTIONS,
+    *AGGREGATIONS,
+    REASON,
+    RETVAL,
+    FLOW,
+    *(layer for layer in LAYERS),
+}
 """What a function cannot be called: it would never be reached, or stand in the way."""
 
 RESERVED = frozenset({kind.value for kind in HookKind})

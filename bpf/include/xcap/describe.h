@@ -23,9 +23,9 @@
 static const void *(*xcap_cast)(const void *address, u32 type) = (void *)XCAP_bpf_rdonly_cast;
 
 /* 16 bytes of kernel memory, as they lie; struct bpf_dynptr is two opaque words. */
-XCAP_INLINE void xcap_copy16(u64 *to, const void *from, const int typed)
+XCAP_INLINE void xcap_copy16(u64 *to, const void *from, const int access)
 {
-	if (typed) {
+	if (access == XCAP_TRUSTED) {
 		const u64 *words = xcap_cast(from, XCAP_TYPE_bpf_dynptr);
 
 		to[0] = words[0];
@@ -36,12 +36,12 @@ XCAP_INLINE void xcap_copy16(u64 *to, const void *from, const int typed)
 }
 
 /* The device's address, which is only one of 6 bytes where there is an Ethernet header. */
-XCAP_INLINE u64 xcap_device_address(const struct net_device *dev, const int typed)
+XCAP_INLINE u64 xcap_device_address(const struct net_device *dev, const int access)
 {
 	const void *address = NULL;
 	u64 bytes = 0;
 
-	if (typed) {
+	if (access == XCAP_TRUSTED) {
 		const u64 *words = xcap_cast(dev->dev_addr, XCAP_TYPE_bpf_dynptr);
 
 		bytes = words[0];
@@ -56,11 +56,11 @@ XCAP_INLINE u64 xcap_device_address(const struct net_device *dev, const int type
 }
 
 XCAP_INLINE void xcap_describe_device(const struct xcap_hit *hit, struct xcap_packet_event *event,
-				      const struct net_device *dev, const int typed)
+				      const struct net_device *dev, const int access)
 {
 	const struct net *net = NULL;
 
-	if (typed) {
+	if (access == XCAP_TRUSTED) {
 		event->ifindex = dev->ifindex;
 		event->netns = dev->nd_net.net->ns.inum;
 	} else {
@@ -70,8 +70,8 @@ XCAP_INLINE void xcap_describe_device(const struct xcap_hit *hit, struct xcap_pa
 		    bpf_probe_read_kernel(&event->netns, sizeof(event->netns), &net->ns.inum))
 			event->netns = 0;
 	}
-	event->mac = hit->link == XCAP_DLT_EN10MB ? xcap_device_address(dev, typed) : 0;
-	xcap_copy16((u64 *)event->ifname, dev->name, typed);
+	event->mac = hit->link == XCAP_DLT_EN10MB ? xcap_device_address(dev, access) : 0;
+	xcap_copy16((u64 *)event->ifname, dev->name, access);
 }
 
 /* Which way a packet goes, by what the kernel has noted so far; `known` is what its hook tells. */
@@ -93,11 +93,11 @@ XCAP_INLINE u32 xcap_direction(const struct sk_buff *skb, const u32 known)
 }
 
 /* Of a packet that is to be cut into segments, or was put together from some: how long and how many they are. */
-XCAP_INLINE void xcap_describe_segments(struct xcap_packet_event *event, const struct sk_buff *skb, const int typed)
+XCAP_INLINE void xcap_describe_segments(struct xcap_packet_event *event, const struct sk_buff *skb, const int access)
 {
 	const struct skb_shared_info *found = (const void *)skb->head + skb->end;
 
-	if (typed) {
+	if (access == XCAP_TRUSTED) {
 		const struct skb_shared_info *info = xcap_cast(found, XCAP_TYPE_skb_shared_info);
 
 		event->gso_size = info->gso_size;
@@ -110,7 +110,7 @@ XCAP_INLINE void xcap_describe_segments(struct xcap_packet_event *event, const s
 
 /* Fill all but id, cap_len and dropped. `known` is the direction of all packets at the hook, or 0. */
 XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, u32 reason, const u32 known,
-			       const int typed)
+			       const int access)
 {
 	struct xcap_packet_event *event = &hit->event;
 	const struct net_device *dev = skb ? skb->dev : NULL;
@@ -123,14 +123,14 @@ XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, 
 	event->pid = task >> 32;
 	event->tid = task;
 	event->link = hit->link;
-	if (typed)
-		xcap_copy16((u64 *)event->comm, ((struct task_struct *)bpf_get_current_task())->comm, typed);
+	if (access == XCAP_TRUSTED)
+		xcap_copy16((u64 *)event->comm, ((struct task_struct *)bpf_get_current_task())->comm, access);
 	else
 		xcap_comm(hit, skb, event->comm);
 
 	event->netns = 0;
 	if (dev) {
-		xcap_describe_device(hit, event, dev, typed);
+		xcap_describe_device(hit, event, dev, access);
 	} else {
 		event->ifindex = 0;
 		event->mac = 0;
@@ -151,5 +151,5 @@ XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, 
 		event->flags |= XCAP_FLAG_DEVICE_HASH;
 	/* a received packet's number is one more than its queue's, and 0 where it has none */
 	event->queue = event->flags >> XCAP_DIRECTION & XCAP_OUTBOUND ? skb->queue_mapping + 1 : skb->queue_mapping;
-	xcap_describe_segments(event, skb, typed);
+	xcap_describe_segments(event, skb, access);
 }

@@ -16,6 +16,10 @@
 #define XCAP_TAGGED 16 /* MAC addresses and a VLAN tag */
 #define XCAP_FRONT 256 /* bytes of a packet that may lie before skb->data, and be followed by bytes in pages */
 
+/* How a packet is read: `access`, which is known when the program is compiled. */
+#define XCAP_KERNEL 0  /* kernel memory, by address: what is in pages is out of reach */
+#define XCAP_TRUSTED 1 /* an sk_buff that the verifier knows, and kernel functions read */
+
 /* A raw tracepoint's packet. Where it is typed, the verifier knows what the argument points at: its fields are loaded
  * where they are, and the kernel's own functions can be asked about it. Elsewhere (another kind of hook, an older kernel)
  * it is copied, and only linear bytes are read. */
@@ -46,13 +50,13 @@ XCAP_INLINE const struct sk_buff *xcap_copy_skb(struct sk_buff *copy, const void
 
 /* A device that cannot be read is none: skb->dev shares its place with dev_scratch while a datagram waits in its
  * socket. The MAC header then speaks for itself. */
-XCAP_INLINE int xcap_is_ethernet(const struct net_device *dev, const int typed)
+XCAP_INLINE int xcap_is_ethernet(const struct net_device *dev, const int access)
 {
 	u16 type;
 
 	if (!dev)
 		return 1;
-	if (typed) {
+	if (access == XCAP_TRUSTED) {
 		type = dev->type;
 		if (!type && !dev->ifindex) /* a load that fails gives 0, and no device has that number */
 			return 1;
@@ -141,11 +145,11 @@ XCAP_INLINE long xcap_read_front_and_pages(const struct xcap_hit *hit, const str
 
 /* Read the packet's first `count` bytes; how many were, 0 if none. Where not all that should be readable is, cap_len
  * becomes smaller. */
-XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int typed,
+XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int access,
 				 struct xcap_dynptr *dynptr, u8 *to, u64 count, const u64 limit)
 {
 	/* from some hundred bytes on the kernel's own copying is faster than bpf_probe_read_kernel()'s */
-	if (typed && skb && (count > hit->linear_len || count > XCAP_FRONT)) {
+	if (access == XCAP_TRUSTED && skb && (count > hit->linear_len || count > XCAP_FRONT)) {
 		if (!xcap_read_front_and_pages(hit, skb, dynptr, to, count, limit))
 			return count;
 		/* pages that no CPU can read, as those of devmem TCP are */
@@ -156,7 +160,7 @@ XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, const struct sk_buff *skb
 
 /* Set all of the hit but the event, and read the window: `window` has room for XCAP_FRONT bytes more.
  * 0 if the skb has no packet: neither a MAC header nor an IP header. */
-XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int typed,
+XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int access,
 				 struct xcap_dynptr *dynptr, u8 *window)
 {
 	u64 head = (u64)skb->head, data = (u64)skb->data;
@@ -166,7 +170,7 @@ XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, const struct sk_buff *skb
 	int has_network = skb->network_header != 0 && skb->network_header != (typeof(skb->network_header))~0U;
 
 	/* netif_receive_skb comes before skb_reset_network_header(): then the MAC header stands alone */
-	if (has_mac && mac <= data && (!has_network || mac < network) && xcap_is_ethernet(skb->dev, typed)) {
+	if (has_mac && mac <= data && (!has_network || mac < network) && xcap_is_ethernet(skb->dev, access)) {
 		hit->start = mac;
 		hit->link = XCAP_DLT_EN10MB;
 		hit->tag_len = xcap_has_tag(skb) && mac + XCAP_MACS <= tail ? XCAP_TAGGED - XCAP_MACS : 0;
@@ -185,12 +189,12 @@ XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, const struct sk_buff *skb
 	hit->linear_len = tail - hit->start + hit->tag_len;
 	if (hit->linear_len > hit->wire_len)
 		hit->linear_len = hit->wire_len;
-	hit->cap_len = typed && (s32)hit->data <= XCAP_FRONT ? hit->wire_len : hit->linear_len;
+	hit->cap_len = access == XCAP_TRUSTED && (s32)hit->data <= XCAP_FRONT ? hit->wire_len : hit->linear_len;
 
 	u64 count = hit->cap_len;
 	if (count > XCAP_WINDOW)
 		count = XCAP_WINDOW;
-	hit->window_len = xcap_read_packet(hit, skb, typed, dynptr, window, count, XCAP_WINDOW);
+	hit->window_len = xcap_read_packet(hit, skb, access, dynptr, window, count, XCAP_WINDOW);
 	if (!hit->window_len)
 		return 0;
 	if (hit->link == XCAP_DLT_RAW)

@@ -9,7 +9,7 @@
 
 /* `with_ifindex`: the filter asks for it. `outgoing`: at the hook every packet is on its way out, which only copies for
  * packet sockets are marked with. */
-XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const struct sk_buff *skb, const int typed,
+XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const struct sk_buff *skb, const int access,
 					  struct xcap_dynptr *dynptr, const u8 *window, int outgoing, int with_ifindex)
 {
 	struct xcap_view view = {
@@ -22,7 +22,7 @@ XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const struct sk_
 		.data = hit->data,
 		.pkt_type = outgoing || !skb ? XCAP_PACKET_OUTGOING : skb->pkt_type,
 		.ifindex = with_ifindex ? xcap_ifindex(hit, skb) : 0,
-		.trusted = typed ? (struct sk_buff *)skb : NULL,
+		.trusted = access == XCAP_TRUSTED ? (struct sk_buff *)skb : NULL,
 		.dynptr = dynptr,
 	};
 

@@ -22,6 +22,7 @@ TYPEDEFS = """\
 typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t u64;
 typedef int8_t s8; typedef int16_t s16; typedef int32_t s32; typedef int64_t s64;
 struct bpf_raw_tracepoint_args { u64 args[12]; };
+struct pt_regs { u64 di; };
 """
 
 RAW = HookKind.RAWTRACEPOINT
@@ -47,7 +48,7 @@ def test_every_file_of_the_probes_is_used() -> None:
 @pytest.mark.parametrize("kind", HookKind)
 def test_the_function_runs_its_body_and_returns_zero(kind: HookKind, tmp_path: Path) -> None:
     text = function_text(kind, "drop in x.xcap, line 1", "xcap_probe_3", '\tprintf("%d ", ctx != 0);')
-    call = 'int main(void) { struct bpf_raw_tracepoint_args a = {{0}}; printf("%d\\n", xcap_probe_3(&a)); return 0; }'
+    call = 'int main(void) { u64 a[12] = {0}; printf("%d\\n", xcap_probe_3((void *)a)); return 0; }'
     assert run_c(tmp_path, f"{text}\n{call}") == "1 0\n"
 
 

@@ -17,7 +17,8 @@ from xcapscript.diagnostics import Code, ScriptError
 from xcapscript.errors import CompilerBug, KernelError
 from xcapscript.layout import lay_out
 from xcapscript.resources import bpf_directory
-from xcapscript.runtime.compiler_process import FIXED_MAPS, CompilerProcess, Loaded
+from xcapscript.runtime.compiler_process import FIXED_MAPS, CompilerProcess, Loaded, LoadedProgram
+from xcapscript.runtime.loading import BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT
 from xcapscript.source import Source
 from xcapscript.types import U64
 from xcapscript.unit import Aggregation, Attachment, HookKind, MapSpec, Program, Unit
@@ -47,7 +48,8 @@ def files(names):
 WORKS = """\
 for line in requests:
     request = json.loads(line)
-    names = [function[0] for function in request["functions"]] + request["maps"]
+    copies = [name for name, loads in request["functions"] for _ in loads]
+    names = copies + request["maps"]
     answer(descriptors=len(names))
     made = files(names)
     for at in range(0, len(made), 250):
@@ -100,18 +102,19 @@ def test_the_loader_is_told_all_that_is_to_be_loaded(start: Start, tmp_path: Pat
     assert request["text"] == "int x; /* żółć */\n"
     assert request["headers"] == "/some where"
     assert f"-I{bpf_directory() / 'include'}" in request["cflags"]
-    assert [function[:2] for function in request["functions"]] == [
-        ["xcap_probe_0", "RAW_TRACEPOINT"],
-        ["xcap_probe_1", "RAW_TRACEPOINT"],
-        ["xcap_probe_2", "TRACEPOINT"],
-        ["xcap_probe_3", "RAW_TRACEPOINT"],
+    raw, record = BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT
+    assert [(name, [(load["type"], load["target"]) for load in loads]) for name, loads in request["functions"]] == [
+        ("xcap_probe_0", [(raw, "kfree_skb")]),
+        ("xcap_probe_1", [(raw, "")]),
+        ("xcap_probe_2", [(record, "")]),
+        ("xcap_probe_3", [(raw, "")]),
     ]
     assert request["maps"] == [*FIXED_MAPS, "xcap_map_0"]
 
 
 def test_what_was_loaded_has_its_names(start: Start) -> None:
     loaded = start(WORKS).load(unit(), None)
-    assert [contents(descriptor) for descriptor in loaded.programs] == ["xcap_probe_0", "xcap_probe_1"]
+    assert [contents(program.copies[0]) for program in loaded.programs] == ["xcap_probe_0", "xcap_probe_1"]
     assert {name: contents(descriptor) for name, descriptor in loaded.maps.items()} == {
         name: name for name in (*FIXED_MAPS, "xcap_map_0")
     }
@@ -120,14 +123,16 @@ def test_what_was_loaded_has_its_names(start: Start) -> None:
 
 def test_more_is_loaded_than_one_message_holds(start: Start) -> None:
     loaded = start(WORKS).load(unit(programs=300, maps=5), None)
-    assert [contents(descriptor) for descriptor in loaded.programs] == [f"xcap_probe_{n}" for n in range(300)]
+    assert [contents(program.copies[0]) for program in loaded.programs] == [f"xcap_probe_{n}" for n in range(300)]
     assert {contents(descriptor) for descriptor in loaded.maps.values()} == set(loaded.maps)
     loaded.close()
 
 
 def test_no_command_that_we_run_inherits_what_was_loaded(start: Start) -> None:
     loaded = start(WORKS).load(unit(), None)
-    assert not any(os.get_inheritable(descriptor) for descriptor in (*loaded.programs, *loaded.maps.values()))
+    assert not any(
+        os.get_inheritable(descriptor) for descriptor in (loaded.programs[0].copies[0], *loaded.maps.values())
+    )
     loaded.close()
 
 
@@ -135,13 +140,13 @@ def test_what_was_loaded_outlives_the_loader(start: Start) -> None:
     process = start(WORKS)
     loaded = process.load(unit(), None)
     process.close()
-    assert contents(loaded.programs[0]) == "xcap_probe_0"
+    assert contents(loaded.programs[0].copies[0]) == "xcap_probe_0"
     loaded.close()
 
 
 def test_what_was_loaded_is_given_back() -> None:
     pipe = os.pipe()
-    Loaded((pipe[0],), {"xcap_events": pipe[1]}).close()
+    Loaded((LoadedProgram((pipe[0],)),), {"xcap_events": pipe[1]}).close()
     for descriptor in pipe:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(descriptor)

@@ -1,0 +1,49 @@
+"""A program's own memory: what does not fit on BPF's stack."""
+
+from __future__ import annotations
+
+from xcapscript.codegen.entry import keeps_entry, saved_size, saved_text
+from xcapscript.codegen.stmt import LARGEST_COPY, LINE_BYTES, Context
+from xcapscript.ir import Probe
+
+HIT_AND_SKB = 512
+"""Bytes: no fewer than those of struct xcap_hit and of the kernel's struct sk_buff, which differs."""
+
+
+def scratch_size(probe: Probe, context: Context) -> int:
+    """How large the struct of scratch_text() is, or a little more than that."""
+    rooms = sum(layout.size + LINE_BYTES * _has_line(name) for name, layout in context.values.scratch.items())
+    saved = saved_size(context) if keeps_entry(probe) else 0
+    return HIT_AND_SKB + _bytes_kept(context) + rooms + saved
+
+
+def _bytes_kept(context: Context) -> int:
+    # XCAP_FRONT more than what is sent: xcap_read_packet() reads in two parts
+    return max(min(context.snaplen, LARGEST_COPY), LINE_BYTES) + 256
+
+
+def _has_line(name: str) -> bool:
+    return name.startswith("stack_")
+
+
+def scratch_text(probe: Probe, context: Context) -> str:
+    """The struct of a program's own per-CPU memory, and its map."""
+    number = context.program
+    saved, saved_map = saved_text(context) if keeps_entry(probe) else ("", "")
+    lines = [
+        f"{saved}struct xcap_scratch_{number} {{",
+        "\tstruct xcap_hit hit;",
+        f"\tu8 bytes[{_bytes_kept(context)}];",
+    ]
+    for name, layout in context.values.scratch.items():
+        lines.append(f"\tstruct {layout.name} {name};")
+        if _has_line(name):
+            lines.append(f"\tu8 {name}_bytes[{LINE_BYTES}];")
+    if context.dumps:
+        lines.append(f"\tu32 dropped[{len(context.dumps)}]; /* packets, since the last that was sent */")
+    lines.append("\tstruct sk_buff skb; /* where it must be copied */")
+    if saved:
+        lines.append(f"\tstruct xcap_saved_{number} saved;")
+    return "\n".join(
+        [*lines, "};", f"BPF_PERCPU_ARRAY(xcap_scratch_{number}_map, struct xcap_scratch_{number}, 1);{saved_map}"]
+    )

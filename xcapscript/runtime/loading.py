@@ -1,0 +1,45 @@
+"""How each program of a unit is loaded: by BCC, or in one or more copies by libbpf."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from xcapscript.kernel.kprobes import BPF_PROG_TYPE_KPROBE, BPF_TRACE_KPROBE_MULTI, has_cookies, has_multi
+from xcapscript.kernel.typed import BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, Load
+from xcapscript.unit import Attachment, HookKind, Program
+
+BPF_TRACE_FENTRY, BPF_TRACE_FEXIT = 24, 25
+BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_RAW_TRACEPOINT = 5, 17
+
+
+def loads(program: Program, kind: HookKind) -> list[Load]:
+    """A load for each copy: of the program itself, or, with the kind of what it is attached to, of its entry."""
+    attachment = program.attachment
+    match kind:
+        case HookKind.RAWTRACEPOINT:
+            return [Load(BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_RAW_TP, attachment.target)]
+        case HookKind.TRACEPOINT:
+            return [Load(BPF_PROG_TYPE_TRACEPOINT)]
+        case HookKind.INTERVAL | HookKind.BEGIN | HookKind.END:
+            # run by user space through BPF_PROG_TEST_RUN, which raw tracepoints have without a context (kernel 5.10)
+            return [Load(BPF_PROG_TYPE_RAW_TRACEPOINT)]
+        case HookKind.KPROBE | HookKind.KRETPROBE:
+            if at_once(attachment):
+                return [Load(BPF_PROG_TYPE_KPROBE, BPF_TRACE_KPROBE_MULTI)]
+            if not program.cookies or has_cookies():
+                return [Load(BPF_PROG_TYPE_KPROBE)]
+            return [Load(BPF_PROG_TYPE_KPROBE, cookie=cookie) for cookie in program.cookies]
+        case HookKind.FENTRY | HookKind.FEXIT:
+            attach = BPF_TRACE_FENTRY if kind is HookKind.FENTRY else BPF_TRACE_FEXIT
+            cookies = program.cookies or (None,)
+            return [
+                Load(BPF_PROG_TYPE_TRACING, attach, name, attachment.module, cookie)
+                for name, cookie in zip(attachment.functions, cookies, strict=True)
+            ]
+        case _:
+            assert_never(kind)
+
+
+def at_once(attachment: Attachment) -> bool:
+    """Whether one link is at all functions of a program."""
+    return len(attachment.functions) > 1 and has_multi(attachment.functions[0])

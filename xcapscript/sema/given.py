@@ -1,0 +1,98 @@
+"""What a hook gives of itself: its name, its arguments, what its function returned, the drop reason, its socket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xcapscript.diagnostics import Code, did_you_mean
+from xcapscript.ir import REGISTERS, Hook
+from xcapscript.nodes import (
+    ArgumentValue,
+    Convert,
+    Expression,
+    HookArgument,
+    Number,
+    PacketPointer,
+    PlaceName,
+    Text,
+)
+from xcapscript.sema.kinds import a
+from xcapscript.sema.refusal import refuse
+from xcapscript.sema.structures import Structures
+from xcapscript.syntax import ast
+from xcapscript.types import S64, U64, InternedType, OpaqueType, PointerType, is_number
+from xcapscript.unit import HookKind
+
+SOCK_POINTER = PointerType("struct sock")
+SKB_POINTER = PointerType("struct sk_buff")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The values of a hook's own; ScriptError for those that it does not have."""
+
+    hook: Hook
+    structures: Structures
+
+    def place_name(self, name: str) -> Expression:
+        """`hook` and `func`, which are known before; but which of a wildcard's functions was hit is not."""
+        names = self.hook.attachment.names
+        if name == "hook":
+            return Text(self.hook.name, InternedType())
+        if len(names) > 1:
+            return PlaceName(names, InternedType())
+        return Text(names[0] or self.hook.name, InternedType())
+
+    def result(self, node: ast.Name) -> Expression:
+        result = self.hook.result
+        if result is None and len(self.hook.attachment.functions) > 1:
+            return Number(0, S64)  # of a wildcard's functions those that return nothing
+        if result is None:
+            kinds = "kretprobe and fexit have one"
+            returns = self.hook.attachment.kind in (HookKind.KRETPROBE, HookKind.FEXIT)
+            message = f"'{self.hook.name}' returns nothing" if returns else f"'{self.hook.name}' has no 'retval'"
+            refuse(Code.NOT_HERE, node, message, *(() if returns else (kinds,)))
+        return ArgumentValue(result, result.type)
+
+    def position(self, number: int) -> Expression | None:
+        """The argument at a position, counted from 0, where the hook's arguments have positions."""
+        kind = self.hook.attachment.kind
+        if kind is HookKind.TRACEPOINT:
+            return None
+        for argument in self.hook.arguments:
+            if argument.place == number:
+                return ArgumentValue(argument, argument.type if is_number(argument.type) else U64)
+        if kind in (HookKind.KPROBE, HookKind.KRETPROBE) and number < REGISTERS:
+            return ArgumentValue(HookArgument(f"arg{number}", U64, number), U64)
+        return None
+
+    def need_packet(self, node: ast.Expression, name: str) -> None:
+        """Refuse what belongs to a packet where there is none."""
+        if not self.hook.has_packet:
+            refuse(Code.NO_PACKET, node, f"'{name}' belongs to a packet, and '{self.hook.name}' has none")
+
+    def socket(self, node: ast.Name) -> Expression:
+        """The hook's own socket, or the packet's."""
+        if self.hook.sock is not None:
+            return Convert(ArgumentValue(self.hook.sock, self.hook.sock.type), SOCK_POINTER)
+        if self.hook.skb is None:
+            refuse(Code.NOT_HERE, node, f"'{self.hook.name}' has neither a socket nor a packet")
+        packet = self.structures.pointed_at(PacketPointer(SKB_POINTER), node)
+        return self.structures.value(self.structures.member(packet, ast.Name("sk", node.span)), node)
+
+    def reason(self, node: ast.Name) -> Expression:
+        if self.hook.reason is None:
+            hint = "hooks that give it: drop"
+            refuse(Code.NOT_HERE, node, f"'{self.hook.name}' does not give a drop reason", hint)
+        return ArgumentValue(self.hook.reason, self.hook.reason.type)
+
+    def argument(self, field: ast.Name) -> Expression:
+        argument = next((a for a in self.hook.arguments if a.name == field.name), None)
+        if argument is None:
+            known = [a.name for a in self.hook.arguments]
+            hints = did_you_mean(field.name, known) or ((f"it has {', '.join(known)}",) if known else ())
+            refuse(Code.UNKNOWN_ARGUMENT, field, f"'{self.hook.name}' has no argument '{field.name}'", *hints)
+        if isinstance(argument.type, OpaqueType):
+            message = f"'{field.name}' is {a(argument.type)}, which the language has no value for"
+            refuse(Code.UNSUPPORTED, field, message)
+        return ArgumentValue(argument, argument.type)

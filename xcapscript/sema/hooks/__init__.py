@@ -1,0 +1,1 @@
+"""Attach points to hooks: one file a family of kinds."""

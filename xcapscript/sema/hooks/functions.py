@@ -1,0 +1,190 @@
+"""kprobe, kretprobe, fentry, fexit: which argument of a kernel function is the packet, by BTF or by a binding group."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from xcapscript.diagnostics import Code, did_you_mean
+from xcapscript.ir import REGISTERS, Hook, Packet, PacketForm
+from xcapscript.kernel.facts import Function, Kernel
+from xcapscript.layout import Direction
+from xcapscript.nodes import RESULT, HookArgument
+from xcapscript.sema.hooks.bindings import MSG, SKB, SOCK, Bindings
+from xcapscript.sema.hooks.tracepoints import reason_of
+from xcapscript.sema.refusal import refuse
+from xcapscript.syntax import ast
+from xcapscript.types import S32, S64, U64, IntType, PointerType, StructType, is_number
+from xcapscript.unit import Attachment, HookKind
+
+TARGET = re.compile(r"(?:(?P<module>[A-Za-z_]\w*):)?(?P<name>[A-Za-z_][\w.]*)(?:\+(?P<offset>0x[0-9a-fA-F]+|[0-9]+))?")
+PATTERN = re.compile(r"(?:[A-Za-z_*?][\w*?]*:)?[\w.*?\[\]]+")
+RETURNS = frozenset({HookKind.KRETPROBE, HookKind.FEXIT})
+TYPED = frozenset({HookKind.FENTRY, HookKind.FEXIT})
+
+MOST_ARGUMENTS = 12
+"""MAX_BPF_FUNC_ARGS: those that a function may have for fentry."""
+
+PACKETS = {"struct sk_buff": PacketForm.SKB}
+"""The structs that are packets, the likeliest first."""
+
+STRUCTS = tuple(name.removeprefix("struct ") for name in PACKETS)
+MOST_FUNCTIONS = 8192
+
+DIRECTIONS = {
+    **dict.fromkeys(
+        ("ip_rcv", "ipv6_rcv", "tcp_v4_rcv", "tcp_v6_rcv", "udp_rcv", "udpv6_rcv", "icmp_rcv", "icmpv6_rcv", "arp_rcv"),
+        Direction.INBOUND,
+    ),
+    **dict.fromkeys(("ip_local_deliver", "__netif_receive_skb_core", "netif_receive_skb"), Direction.INBOUND),
+    **dict.fromkeys(("ip_output", "ip6_output", "__dev_queue_xmit", "dev_hard_start_xmit"), Direction.OUTBOUND),
+}
+"""Functions that all packets pass one way, which the packets themselves don't say there yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """Resolves the attach points of one of these kinds."""
+
+    kernel: Kernel
+    kind: HookKind
+
+    def resolve(self, attach: ast.Attach, target: str, shown: str, bindings: Bindings) -> list[Hook]:
+        """The hooks at a function, or at all that a wildcard matches; ScriptError if there are none."""
+        bindings.allow((SKB, SOCK, MSG))
+        family = "fentry" if self.kind in TYPED else "kprobe"
+        if not self.kernel.attaches(family):
+            hint = "tracepoints may do: see 'xcap -l', and 'xcap --doctor' for what works here"
+            refuse(Code.MISSING_HOOK, attach, f"this kernel has no {family}s, and so no '{self.kind}' hooks", hint)
+        if set("*?[") & set(target):
+            return list(self._matching(attach, target, shown, bindings))
+        return [self._one(attach, target, shown, bindings)]
+
+    def _one(self, attach: ast.Attach, target: str, shown: str, bindings: Bindings) -> Hook:
+        parts = TARGET.fullmatch(target)
+        if parts is None:
+            refuse(Code.BAD_HOOK, attach, f"'{target}' is no function", f"write for instance {self.kind}:ip_rcv")
+        function = self.kernel.function(parts["name"], parts["module"] or "")
+        why_not = self.kernel.why_not(parts["name"])
+        if function is None and why_not is None:
+            near = self.kernel.functions(f"{parts['name'][:3]}*")
+            hints = did_you_mean(target, [name for name in near if abs(len(name) - len(target)) < 4])
+            refuse(Code.MISSING_HOOK, attach, f"this kernel has no function '{target}'", *hints)
+        if function is None or why_not is not None:
+            hint = "choose a function that calls it or that it calls: see 'xcap -l -v'"
+            refuse(Code.MISSING_HOOK, attach, f"'{target}' cannot be attached to: {why_not}", hint)
+        offset = int(parts["offset"], 0) if parts["offset"] else 0
+        if offset and self.kind is not HookKind.KPROBE:
+            refuse(Code.BAD_HOOK, attach, f"a {self.kind} takes no offset", "only a kprobe can be within a function")
+        if not self._has_types(function):
+            message = f"'{target}' has no prototype in BTF, which {self.kind} needs"
+            refuse(Code.MISSING_HOOK, attach, message, f"write {'kretprobe' if self.kind in RETURNS else 'kprobe'}")
+        return function_hook(self.kind, function, shown, bindings, offset)
+
+    def _has_types(self, function: Function) -> bool:
+        """BTF has no prototype for the variants that the compiler makes, and fentry goes by it."""
+        return self.kind not in TYPED or (function.arguments is not None and function.symbol == function.name)
+
+    def _matching(self, attach: ast.Attach, target: str, shown: str, bindings: Bindings) -> Iterator[Hook]:
+        """A hook for each way in which the functions are handed their packet: one program serves all its functions."""
+        if not PATTERN.fullmatch(target):
+            refuse(Code.BAD_HOOK, attach, f"'{target}' is no pattern of functions", f"write {self.kind}:tcp_*")
+        if SKB in bindings.given or SOCK in bindings.given:
+            names = self.kernel.functions(target)
+        else:
+            names = self.kernel.functions(target, STRUCTS) or self.kernel.functions(target, ("sock",))
+        groups: dict[tuple[object, ...], list[Function]] = {}
+        one: dict[tuple[object, ...], Hook] = {}
+        for name in names:
+            module, _, plain = name.rpartition(":")
+            function = self.kernel.function(plain, module)
+            if function is None or self.kernel.why_not(plain) is not None or not self._has_types(function):
+                continue
+            hook = function_hook(self.kind, function, shown, bindings)
+            if hook.has_packet:
+                key = tuple(map(_place, (hook.packet, hook.sock, hook.msg, hook.result)))
+                if self.kind in TYPED:
+                    # a module's functions are found in its own BTF, and no program reads an argument that is not there
+                    key += module, len(hook.arguments)
+                groups.setdefault(key, []).append(function)
+                one.setdefault(key, hook)
+        if not groups:
+            hint = "a binding such as (skb=arg0) says which argument is one; see 'xcap -l -v'"
+            refuse(Code.MISSING_HOOK, attach, f"'{attach.text}' matches no function that has a packet", hint)
+        count = sum(map(len, groups.values()))
+        if count > MOST_FUNCTIONS:
+            refuse(Code.BAD_HOOK, attach, f"'{attach.text}' matches {count} functions, of at most {MOST_FUNCTIONS}")
+        for key, found in groups.items():
+            yield _of_all(one[key], found)
+
+
+def function_hook(kind: HookKind, facts: Function, shown: str, bindings: Bindings, offset: int = 0) -> Hook:
+    """A kernel function: its packet is the first argument that is one, unless a binding group says otherwise."""
+    most = MOST_ARGUMENTS if kind in TYPED else REGISTERS
+    # within a function its arguments' registers hold anything
+    arguments = () if offset else tuple(_arguments(facts, most))
+    skb = bindings.argument(SKB, arguments, most)
+    sock = bindings.argument(SOCK, arguments, most)
+    packet = Packet(PacketForm.SKB, skb) if skb is not None else None if sock is not None else _packet(arguments)
+    if sock is None:
+        sock = _pointer_to("struct sock", arguments)
+    message = bindings.argument(MSG, arguments, most) or (_pointer_to("struct msghdr", arguments) if sock else None)
+    attachment = Attachment(kind, facts.name, functions=(facts.symbol,), module=facts.module, offset=offset)
+    reason, direction = reason_of(arguments), DIRECTIONS.get(facts.name, Direction.UNKNOWN)
+    return Hook(shown, attachment, arguments, packet, reason, direction, sock, message, _result(kind, facts))
+
+
+def _arguments(facts: Function, most: int) -> Iterator[HookArgument]:
+    """Those before the first that is handed over otherwise: a struct by value takes several places, or none."""
+    for place, argument in enumerate((facts.arguments or ())[:most]):
+        if isinstance(argument.type, StructType):
+            return
+        yield HookArgument(argument.name, argument.type, place)
+
+
+def _result(kind: HookKind, facts: Function) -> HookArgument | None:
+    if kind not in RETURNS or (facts.arguments is not None and facts.result is None):
+        return None
+    place = len(facts.arguments or ()) if kind in TYPED else RESULT
+    known = facts.result if facts.result is not None and is_number(facts.result) else U64
+    return HookArgument("retval", known, place)
+
+
+def _packet(arguments: tuple[HookArgument, ...]) -> Packet | None:
+    for struct, form in PACKETS.items():
+        if pointer := _pointer_to(struct, arguments):
+            return Packet(form, pointer)
+    return None
+
+
+def _pointer_to(struct: str, arguments: tuple[HookArgument, ...]) -> HookArgument | None:
+    return next((one for one in arguments if one.type == PointerType(struct)), None)
+
+
+def _place(value: object) -> object:
+    """Where something is, and as what: what is called differently is reached alike."""
+    match value:
+        case Packet(form, pointer, count):
+            return form, pointer.place, count.place if count else None
+        case HookArgument(_, kind, place):
+            return place, str(kind)
+        case _:
+            return value
+
+
+def _of_all(hook: Hook, functions: list[Function]) -> Hook:
+    """The hook of one function, for all that are handed their packet as it is; their arguments have no common names."""
+    if len(functions) == 1:
+        return hook
+    symbols = tuple(sorted(function.symbol for function in functions))
+    attachment = Attachment(
+        hook.attachment.kind, hook.name, functions=symbols, module=functions[0].module, offset=hook.attachment.offset
+    )
+    places = range(len(hook.arguments) if hook.attachment.kind in TYPED else REGISTERS)
+    arguments = tuple(HookArgument(f"arg{place}", U64, place) for place in places)
+    result = hook.result
+    if result is not None and result.type not in (S32, IntType(16, signed=True), IntType(8, signed=True)):
+        # numbers of all sizes are one type of key, if all have a sign or none
+        result = replace(result, type=S64)
+    return Hook(hook.name, attachment, arguments, hook.packet, None, Direction.UNKNOWN, hook.sock, hook.msg, result)
