@@ -1,63 +1,24 @@
-"""What is typed with a '.' before it: commands to the prompt itself, each a row of a table."""
+"""The table of commands, and how a line finds its row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, auto
-
-from xcapscript.capture import Wishes
 from xcapscript.diagnostics import did_you_mean
 from xcapscript.errors import UsageError
-from xcapscript.numbers import scaled, short
-from xcapscript.repl.jobs import Job, Jobs, Surroundings
-from xcapscript.repl.maptable import map_lines
-from xcapscript.repl.toolbar import Meter
-from xcapscript.unit import MapSpec
+from xcapscript.repl import asking, keeping, running, watching
+from xcapscript.repl.command import Command, Desk, Leave, Result, Shell, Takes
+from xcapscript.repl.help import TOPICS, topic_text
+from xcapscript.repl.rows import paragraph, rows
+from xcapscript.repl.words import doc_of
 
 
-class Takes(Enum):
-    """What stands behind a command."""
-
-    NOTHING = auto()
-    JOB = auto()
-    JOBS = auto()
-    MAP = auto()
-    TOPIC = auto()
-
-
-class Leave(Exception):
-    """The prompt is to end."""
-
-
-@dataclass(slots=True)
-class Desk:
-    """What commands work with."""
-
-    jobs: Jobs
-    around: Surroundings
-    wishes: Wishes
-    meter: Meter
-
-
-Does = Callable[[Desk, str], str | None]
-"""Does it, and gives what is to be shown. UsageError if what stands behind the command is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command: how it is written, what it takes, what it is good for."""
-
-    name: str
-    usage: str
-    takes: Takes
-    doc: str
-    does: Does
-
-
-def run_command(desk: Desk, line: str) -> str | None:
+def run_command(desk: Desk, line: str) -> Result:
     """Do what a line says. UsageError if there is no such command, or it cannot be done so."""
-    word, _, argument = line.strip().partition(" ")
+    line = line.strip()
+    if line.startswith("!"):
+        if not line[1:].strip():
+            raise UsageError("write !COMMAND, such as !ip address")
+        return Shell(line[1:].strip())
+    word, _, argument = line.partition(" ")
     command = COMMANDS.get(word.removeprefix("."))
     if command is None:
         hint = " ".join(did_you_mean(word, [f".{name}" for name in COMMANDS])) or "see .help"
@@ -68,78 +29,22 @@ def run_command(desk: Desk, line: str) -> str | None:
     return command.does(desk, argument)
 
 
-def _ls(desk: Desk, _argument: str) -> str:
-    jobs = list(desk.jobs)
-    if not jobs:
-        return "nothing was started yet: type a clause, such as drop /icmp/"
-    return "\n".join(line for job in jobs for line in _job_lines(desk, job))
-
-
-def _job_lines(desk: Desk, job: Job) -> list[str]:
-    sample = job.sample()
-    told = ""
-    if sample is not None:
-        rate = f", {short(desk.meter.rate(job.number))}/s" if job.alive else ""
-        size = "" if sample.size is None else f", {scaled(sample.size, ' ')}B"
-        unseen = f", {short(sample.unseen)} not shown" if sample.unseen else ""
-        total = sample.totals
-        told = f": {short(total.matched)} of {short(total.hits)}{rate}, {short(total.lost)} lost{unseen}{size}"
-    text = " ".join(job.source.text.split())
-    return [f"[{job.number}] {job.state}{told}", f"    {text}"]
-
-
-def _stop(desk: Desk, argument: str) -> None:
-    if not argument:
-        raise UsageError("write .stop N, or .stop all")
-    jobs = desk.jobs.alive() if argument == "all" else [desk.jobs.find(word) for word in argument.split()]
-    for job in jobs:
-        if not job.alive:
-            raise UsageError(f"clause {job.number} is {job.state}")
-    for job in jobs:
-        job.stop()
-    for job in jobs:
-        job.wait()
-
-
-def _maps(desk: Desk, _argument: str) -> str:
-    found = [(job, spec) for job in desk.jobs for spec in job.maps()]
-    if not found:
-        return "no clause has a map"
-    lines = []
-    for job, spec in found:
-        number = len(job.content(spec))
-        lines.append(f"[{job.number}] {spec.name}: {spec.aggregation}, {number} key{'s' * (number != 1)}")
-    return "\n".join(lines)
-
-
-def _print(desk: Desk, argument: str) -> str:
-    name, _, rest = argument.partition(" ")
-    if not name or (rest and not rest.strip().isdecimal()):
-        raise UsageError("write .print @map, or .print @map N for its N first keys")
-    top = int(rest) if rest else None
-    found = maps_called(desk, name)
+def _help(desk: Desk, argument: str) -> str:
     width = desk.around.columns()
-    several = len(found) > 1
-    lines = []
-    for job, spec in found:
-        lines += [f"[{job.number}]"] if several else []
-        lines += map_lines(spec, job.content(spec), job.values, width, top)
-    return "\n".join(lines)
-
-
-def maps_called(desk: Desk, name: str) -> list[tuple[Job, MapSpec]]:
-    """The maps of that name: of what runs, or if nothing that has one does, of what was stopped last."""
-    every = [(job, spec) for job in desk.jobs for spec in job.maps()]
-    found = [(job, spec) for job, spec in every if spec.name in (name, f"@{name}")]
-    if not found:
-        hint = " ".join(did_you_mean(name, [spec.name for _, spec in every])) or "see .maps"
-        raise UsageError(f"no clause has a map '{name}': {hint}")
-    return [(job, spec) for job, spec in found if job.alive] or found[-1:]
-
-
-def _help(_desk: Desk, _argument: str) -> str:
-    width = max(len(command.usage) for command in COMMANDS.values())
-    return "\n".join(f".{command.usage:<{width}}  {command.doc}" for command in COMMANDS.values())
+    word = argument.removeprefix(".")
+    if not word:
+        table = [(f".{command.usage}", command.doc) for command in COMMANDS.values()]
+        head = "What does not begin with a '.' is a program, such as drop /icmp/, and is run."
+        more = f"More: .help with a command, a word of the language, or one of {' '.join(TOPICS)}"
+        shown = rows([*table, ("!command", "run a command of the shell")], width)
+        return "\n".join([paragraph(head, width), "", shown, "", paragraph(more, width)])
+    if (command := COMMANDS.get(word)) is not None:
+        return rows([(f".{command.usage}", command.doc)], width)
+    found = topic_text(word, width) or doc_of(word)
+    if found is None:
+        hints = did_you_mean(word, [*COMMANDS, *TOPICS])
+        raise UsageError(f"there is no help on '{word}': {' '.join(hints) or 'see .help'}")
+    return found
 
 
 def _quit(_desk: Desk, _argument: str) -> None:
@@ -149,10 +54,37 @@ def _quit(_desk: Desk, _argument: str) -> None:
 COMMANDS = {
     command.name: command
     for command in (
-        Command("ls", "ls", Takes.NOTHING, "what runs and ran, with rates and losses", _ls),
-        Command("stop", "stop N|all", Takes.JOBS, "end a clause: its maps are shown, its files closed", _stop),
-        Command("maps", "maps", Takes.NOTHING, "the maps of all clauses", _maps),
-        Command("print", "print @map [n]", Takes.MAP, "a map, largest first", _print),
+        Command(
+            "hooks", "hooks [pattern]", Takes.HOOK, "the hooks whose names have this in them, or match it", asking.hooks
+        ),
+        Command("desc", "desc HOOK", Takes.HOOK, "a hook: its arguments, and where its packet is", asking.describe),
+        Command("fields", "fields [tcp|skb|struct NAME]", Takes.FIELDS, "fields of packets and structs", asking.fields),
+        Command("ls", "ls", Takes.NOTHING, "what runs and ran, with rates and losses", running.ls),
+        Command("stop", "stop N|all", Takes.JOBS, "end a clause: its maps are shown, its files closed", running.stop),
+        Command("pause", "pause N", Takes.JOB, "let a clause do nothing for a while", running.pause),
+        Command("resume", "resume N", Takes.JOB, "let it go on", running.resume),
+        Command("stats", "stats [N]", Takes.JOB, "what became of every hit, clause by clause", running.stats),
+        Command("maps", "maps", Takes.NOTHING, "the maps of all clauses", watching.maps),
+        Command("print", "print @map [n]", Takes.MAP, "a map, the largest values first", watching.print_map),
+        Command("clear", "clear @map", Takes.MAP, "remove every key of a map", watching.clear),
+        Command(
+            "watch", "watch [@map ...]", Takes.MAP, "show maps below the prompt, live; alone: no more", watching.watch
+        ),
+        Command("flame", "flame N [file.svg]", Takes.JOB, "draw the stacks that a clause counted", watching.flame),
+        Command("set", "set [name [value]]", Takes.SETTING, "what holds for clauses that are started", keeping.set_),
+        Command("write", "write [file|off]", Takes.PATH, "where dump writes packets", keeping.write),
+        Command("load", "load file.xcap", Takes.PATH, "start a script", keeping.load),
+        Command("edit", "edit [N]", Takes.JOB, "change a clause, or the last one, in $EDITOR", keeping.edit),
+        Command("save", "save file.xcap [N ...]", Takes.PATH, "write what runs, or ran, as a script", keeping.save),
+        Command("c", "c N", Takes.JOB, "the C that a clause became", asking.c_text),
+        Command("history", "history [text]", Takes.TEXT, "what was typed", keeping.history),
+        Command(
+            "doctor",
+            "doctor",
+            Takes.NOTHING,
+            "what works on this machine, and what to do about the rest",
+            asking.doctor,
+        ),
         Command("help", "help [topic]", Takes.TOPIC, "this, or more about something", _help),
         Command("quit", "quit", Takes.NOTHING, "stop all, and leave; as Ctrl-D", _quit),
     )

@@ -30,11 +30,12 @@ from xcapscript.repl.failures import told
 from xcapscript.repl.screen import Screen
 from xcapscript.repl.shown import Shown, VoiceLines, wanted_by
 from xcapscript.runtime.compiler_process import CompilerProcess
+from xcapscript.runtime.maps import Counts
 from xcapscript.session import Session
 from xcapscript.sinks.outputs import Destinations, Outputs
 from xcapscript.sinks.values import Resolve, ValueText
 from xcapscript.source import Source
-from xcapscript.unit import MapSpec, Unit
+from xcapscript.unit import MapSpec, Program, Unit
 
 
 class State(StrEnum):
@@ -114,6 +115,7 @@ class Job:
         self.state = State.STARTING
         self.started = monotonic()
         self.unit: Unit | None = None
+        self.c_text: str | None = None
         self._wishes = wishes
         self._around = around
         self._voice = around.screen.voice()
@@ -123,6 +125,7 @@ class Job:
         self._stop = Event()
         self._kept: dict[str, Mapping[bytes, Value]] = {}
         self._last: Sample | None = None
+        self._counts: tuple[Counts, ...] = ()
         self._thread = Thread(target=self._run, name=f"clause {number}", daemon=True)
 
     def start(self) -> None:
@@ -171,6 +174,14 @@ class Job:
         missed = sum(self._session.full().values())
         return Sample(counted, self._voice.unseen, missed, None if files is None else files[1])
 
+    def counted(self) -> list[tuple[Program, Counts]]:
+        """What was counted for each of its programs; nothing if it has not begun."""
+        with self._lock:
+            if self.unit is None:
+                return []
+            counts = self._session.counts() if self._session is not None else self._counts
+        return list(zip(self.unit.programs, counts, strict=True)) if counts else []
+
     def maps(self) -> tuple[MapSpec, ...]:
         """The maps that it has."""
         return self.unit.maps if self.unit is not None else ()
@@ -209,8 +220,9 @@ class Job:
         around = self._around
         wishes = replace(self._wishes, buffer=self._wishes.buffer or usual_buffer())
         compiled = compile_program(self.source, around.library, around.kernel, wishes, self._tell_progress)
-        require_privilege()
         unit = compiled.unit
+        self.c_text = unit.text
+        require_privilege()
         if self._stop.is_set():
             self.say("stopped before it began")
             return
@@ -235,6 +247,7 @@ class Job:
             report = session.finish()
             with self._lock:
                 self._last = self._look()
+                self._counts = report.counts
                 self._kept = {spec.name: session.content(spec) for spec in unit.maps}
                 self._session = None
         finally:
@@ -254,7 +267,7 @@ class Job:
             stream=sys.stdout,
             packets=self._wishes.write,
             snaplen=self._wishes.snaplen or 0,
-            show=lambda values: Shown(lines, self.say, values, colour=around.colour),
+            show=lambda values: Shown(lines, around.screen.say, values, colour=around.colour),
             wanted=wanted_by(self._voice, lines),
         )
 
@@ -283,11 +296,12 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs)
 
-    def start(self, text: str, wishes: Wishes) -> Job:
-        """Start a program."""
+    def start(self, what: str | Source, wishes: Wishes) -> Job:
+        """Start a program: a text, or the script of a file."""
         number = len(self._jobs) + 1
+        source = what if isinstance(what, Source) else Source(f"[{number}]", what)
         wishes = replace(wishes, write=self._own_file(wishes.write, number))
-        job = Job(number, Source(f"[{number}]", text), wishes, self._around)
+        job = Job(number, source, wishes, self._around)
         self._jobs.append(job)
         job.start()
         return job

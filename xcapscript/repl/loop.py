@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
+from typing import Any, TypeVar
 
 from xcapscript.errors import UsageError
-from xcapscript.repl.commands import Desk, Leave, run_command
+from xcapscript.repl import outside
+from xcapscript.repl.command import Desk, Edit, Leave, Result, Shell
+from xcapscript.repl.commands import run_command
 from xcapscript.repl.failures import told
 from xcapscript.repl.prompt import Prompt, Terminated
 from xcapscript.repl.reading import is_command
 from xcapscript.repl.screen import MOMENT, Screen
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+MARGIN = 2
+"""Lines of the terminal that a text which is shown as it is leaves to the prompt."""
+
+T = TypeVar("T")
 
 
 class Repl:
@@ -27,8 +35,11 @@ class Repl:
         screen.wake = self.wake
         self._bell = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waits: asyncio.Future[str | None] | None = None
+        self._waits: asyncio.Future[Any] | None = None
         self._ending = False
+        self._silent = False
+        self._next = ""
+        self._bugs: set[str] = set()
 
     def wake(self) -> None:
         """There is something to be shown; called from any thread."""
@@ -39,9 +50,11 @@ class Repl:
     async def run(self) -> None:
         """Ask until it is left; then all is stopped."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_bug)
         for number in ENDINGS:
             self._loop.add_signal_handler(number, self._end)
         pump = asyncio.create_task(self._pump())
+        self._show()
         try:
             with suppress(Leave, Terminated):
                 while not self._ending:
@@ -54,7 +67,8 @@ class Repl:
     async def _turn(self) -> None:
         """One text."""
         try:
-            text = await self._prompt.ask()
+            text, self._next = self._next, ""
+            text = await self._prompt.ask(text)
             await self._do(text)
         except (Leave, Terminated):
             raise
@@ -66,26 +80,51 @@ class Repl:
         except UsageError as error:
             self._screen.say(told(error))
         except Exception as error:  # noqa: BLE001 -- a bug never ends the prompt
-            self._screen.say(told(error))
+            self.complain(error)
         self._show()
 
     async def _do(self, text: str) -> None:
         if not text.strip():
             self._screen.held = False
-        elif is_command(text):
-            result = await self._apart(text)
-            if result:
-                self._screen.say(result)
+            return
+        if not self._desk.typed or self._desk.typed[-1] != text:
+            self._desk.typed.append(text)
+        if is_command(text):
+            await self._show_result(await self._apart(lambda: run_command(self._desk, text)))
+            self._prompt.vi = self._desk.vi
         else:
             job = self._desk.jobs.start(text, self._desk.wishes)
             self._screen.say(f"[{job.number}] starting")
 
-    async def _apart(self, text: str) -> str | None:
-        """Do a command in a thread of its own; KeyboardInterrupt if Ctrl-C ends the waiting."""
+    async def _show_result(self, result: Result) -> None:
+        match result:
+            case None:
+                pass
+            case Edit(text):
+                with self._away():
+                    self._next = await self._apart(lambda: outside.edit(text))
+            case Shell(line):
+                with self._away():
+                    status = await self._apart(lambda: outside.shell(line))
+                if status:
+                    self._screen.say(f"exit status {status}")
+            case str():
+                await self._show_text(result)
+
+    async def _show_text(self, text: str) -> None:
+        """As it is if the terminal is high enough, else by the pager."""
+        if text.count("\n") + 1 > self._prompt.rows() - MARGIN and not self._prompt.dumb:
+            with self._away():
+                if await self._apart(lambda: outside.page(text)):
+                    return
+        self._screen.say(text)
+
+    async def _apart(self, what: Callable[[], T]) -> T:
+        """Do it in a thread of its own, so that the screen goes on; KeyboardInterrupt if Ctrl-C ends the waiting."""
         assert self._loop is not None
-        work = self._loop.run_in_executor(None, run_command, self._desk, text)
+        work = self._loop.run_in_executor(None, what)
         self._waits = work
-        self._loop.add_signal_handler(signal.SIGINT, work.cancel)
+        self._loop.add_signal_handler(signal.SIGINT, self._interrupt)
         try:
             return await work
         except asyncio.CancelledError:
@@ -94,12 +133,29 @@ class Repl:
             self._waits = None
             self._loop.remove_signal_handler(signal.SIGINT)
 
+    def _interrupt(self) -> None:
+        # while another program has the terminal, Ctrl-C is for that
+        if self._waits is not None and not self._silent:
+            self._waits.cancel()
+
+    @contextmanager
+    def _away(self) -> Iterator[None]:
+        """Another program has the terminal."""
+        self._silent = True
+        try:
+            yield
+        finally:
+            self._silent = False
+
     def _interrupted(self) -> None:
-        """Ctrl-C: a line that was begun is dropped; on an empty one, the clauses are silent from now on."""
-        if self._prompt.left.strip() or not self._desk.jobs.alive() or self._screen.held:
+        """Ctrl-C: a line that was begun is dropped; on an empty one, what is shown of clauses is ended."""
+        if self._prompt.left.strip():
             return
-        self._screen.held = True
-        self._screen.say("output is held, the clauses go on: Enter shows it again, .stop ends them")
+        if self._desk.watched:
+            self._desk.watched = ()
+        elif self._desk.jobs.alive() and not self._screen.held:
+            self._screen.held = True
+            self._screen.say("output is held, the clauses go on: Enter shows it again, .stop all ends them")
 
     async def _may_leave(self) -> bool:
         alive = self._desk.jobs.alive()
@@ -121,10 +177,15 @@ class Repl:
             await self._bell.wait()
             self._bell.clear()
             start = monotonic()
-            self._show()
+            try:
+                self._show()
+            except Exception as error:  # noqa: BLE001 -- a bug never ends the prompt
+                self.complain(error)
             await asyncio.sleep(max(MOMENT, 2 * (monotonic() - start)))
 
     def _show(self) -> None:
+        if self._silent:
+            return
         text = self._screen.take()
         if text:
             self._prompt.write(text)
@@ -135,3 +196,14 @@ class Repl:
         if self._waits is not None:
             self._waits.cancel()
         self._prompt.end()
+
+    def _on_bug(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.complain(error if isinstance(error, Exception) else RuntimeError(context.get("message")))
+
+    def complain(self, error: Exception) -> None:
+        """Tell of a bug, once."""
+        text = told(error)
+        if text not in self._bugs:
+            self._bugs.add(text)
+            self._screen.say(text)

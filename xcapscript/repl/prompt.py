@@ -34,6 +34,9 @@ _SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 Bar = Callable[[int], tuple[str, bool]]
 """The toolbar's text for so many columns, and whether it is a warning."""
 
+Below = Callable[[int, int], list[str]]
+"""Lines that are shown below what is typed: at most so many columns wide, and so many."""
+
 
 class Terminated(Exception):
     """The process is to end: SIGTERM, or the terminal has gone."""
@@ -46,6 +49,7 @@ class Prompt:
         self,
         judge: Callable[[str], Verdict],
         bar: Bar,
+        below: Below,
         *,
         completer: Completer | None = None,
         lexer: Lexer | None = None,
@@ -55,6 +59,7 @@ class Prompt:
     ) -> None:
         self._judge = judge
         self._bar = bar
+        self._below = below
         self._trouble: Diagnostic | None = None
         self._session: PromptSession[str] = PromptSession(
             [("class:prompt", PROMPT)],
@@ -85,7 +90,7 @@ class Prompt:
     async def ask(self, text: str = "") -> str:
         """The next text. KeyboardInterrupt of Ctrl-C, EOFError of Ctrl-D on an empty line, Terminated of a signal."""
         self._trouble = None
-        return await self._session.prompt_async(default=text)
+        return await self._session.prompt_async(default=text, set_exception_handler=False)
 
     async def confirm(self, question: str) -> bool:
         """Whether the answer is yes, or another Ctrl-D."""
@@ -158,6 +163,8 @@ class Prompt:
         width = self.columns()
         text, warns = self._bar(width)
         found: StyleAndTextTuples = []
+        for line in self._below(width, self.rows() // 2):
+            found += [("", line), ("", "\n")]
         if self._trouble is not None:
             for line in _told(self._trouble, width):
                 found += [("class:trouble", line), ("", "\n")]

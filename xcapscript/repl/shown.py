@@ -20,7 +20,7 @@ class VoiceLines:
     def __init__(self, voice: Voice, columns: Callable[[], int], mark: Callable[[], str]) -> None:
         self._voice = voice
         self._columns = columns
-        self._mark = mark
+        self.mark = mark
         self._part = ""
 
     def columns(self) -> int:
@@ -29,7 +29,7 @@ class VoiceLines:
     def write(self, text: str) -> None:
         whole, end, self._part = (self._part + text).rpartition("\n")
         if end:
-            mark = self._mark()
+            mark = self.mark()
             self._voice.show("".join(f"{mark}{line}\n" for line in whole.split("\n")))
 
     def tear(self) -> None:
@@ -59,7 +59,9 @@ class Shown:
     def print_map(self, spec: MapSpec, content: Mapping[bytes, Value], time: int, top: int | None) -> None:
         del time
         self._lines.tear()
-        self._say("\n".join(map_lines(spec, content, self._values, self._lines.columns(), top)))
+        mark = self._lines.mark().strip()
+        lines = map_lines(spec, content, self._values, self._lines.columns(), top)
+        self._say("\n".join([*([mark] if mark else []), *lines]))
 
     def flush(self) -> None:
         self._lines.flush()
