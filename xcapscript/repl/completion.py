@@ -116,8 +116,7 @@ def _targets(before: str, kind: str, target: str, world: World) -> list[Candidat
 
 
 def _of_predicate(before: str, text: str, place: Place, world: World) -> list[Candidate]:
-    found = _compared(before, place, world) or _of_path(before, place, world) or _sigil(before, text, world)
-    if found is not None:
+    if (found := _marked(before, text, place, world)) is not None:
         return found
     if match := re.search(r"(?:\bon|\bifname)\s+([\w.-]*)\Z", place.text):
         return _made(before, match[1], _with("interface", world.interfaces))
@@ -133,8 +132,7 @@ def _of_predicate(before: str, text: str, place: Place, world: World) -> list[Ca
 
 
 def _of_block(before: str, text: str, place: Place, world: World) -> list[Candidate]:
-    found = _compared(before, place, world) or _of_path(before, place, world) or _sigil(before, text, world)
-    if found is not None:
+    if (found := _marked(before, text, place, world)) is not None:
         return found
     word = _word(place.text)
     if re.search(r"\bhas\(\s*\w*\Z", place.text):
@@ -169,6 +167,15 @@ def _of_string(before: str, place: Place, world: World) -> list[Candidate]:
     if re.search(r"\b(?:dump|ring|commit)\(\Z", opened):
         return [Candidate(path, len(before) - len(place.text)) for path in world.files(place.text)]
     return []
+
+
+def _marked(before: str, text: str, place: Place, world: World) -> list[Candidate] | None:
+    """What the signs before a word say that it must be; None if they leave it open."""
+    if (found := _compared(before, place, world)) is not None:
+        return found
+    if (found := _of_path(before, place, world)) is not None:
+        return found
+    return _sigil(before, text, world)
 
 
 def _compared(before: str, place: Place, world: World) -> list[Candidate] | None:

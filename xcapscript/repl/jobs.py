@@ -130,6 +130,7 @@ class Job:
 
     def start(self) -> None:
         """Begin to compile; what becomes of it is told on the screen."""
+        self.say("starting")
         self._thread.start()
 
     def stop(self) -> None:

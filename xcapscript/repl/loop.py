@@ -93,8 +93,7 @@ class Repl:
             await self._show_result(await self._apart(lambda: run_command(self._desk, text)))
             self._prompt.vi = self._desk.vi
         else:
-            job = self._desk.jobs.start(text, self._desk.wishes)
-            self._screen.say(f"[{job.number}] starting")
+            self._desk.jobs.start(text, self._desk.wishes)
 
     async def _show_result(self, result: Result) -> None:
         match result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app_or_none
@@ -21,7 +22,7 @@ from prompt_toolkit.output import Output
 from prompt_toolkit.utils import get_cwidth, is_dumb_terminal
 
 from xcapscript.diagnostics import Diagnostic, escape
-from xcapscript.repl.reading import Verdict
+from xcapscript.repl.reading import WHOLE, Verdict
 from xcapscript.repl.style import STYLE
 
 PROMPT, CONTINUATION = "xcap> ", "....> "
@@ -31,11 +32,14 @@ REFRESH = 0.5
 INDENT = "    "
 _SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 
-Bar = Callable[[int], tuple[str, bool]]
-"""The toolbar's text for so many columns, and whether it is a warning."""
 
-Below = Callable[[int, int], list[str]]
-"""Lines that are shown below what is typed: at most so many columns wide, and so many."""
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What stands below the line that is typed: lines, and the bar, which may be a warning."""
+
+    lines: tuple[str, ...]
+    bar: str
+    warns: bool
 
 
 class Terminated(Exception):
@@ -43,13 +47,16 @@ class Terminated(Exception):
 
 
 class Prompt:
-    """Asks for texts. All that it needs is handed in, so that tests can type into a pipe."""
+    """Asks for texts. All that it needs is handed in, so that tests can type into a pipe.
+
+    `judge` says what a text is, `footer` what stands below it in so many columns and lines, `complain` takes bugs.
+    """
 
     def __init__(
         self,
         judge: Callable[[str], Verdict],
-        bar: Bar,
-        below: Below,
+        footer: Callable[[int, int], Footer],
+        complain: Callable[[Exception], None],
         *,
         completer: Completer | None = None,
         lexer: Lexer | None = None,
@@ -58,8 +65,8 @@ class Prompt:
         output: Output | None = None,
     ) -> None:
         self._judge = judge
-        self._bar = bar
-        self._below = below
+        self._footer = footer
+        self._complain = complain
         self._trouble: Diagnostic | None = None
         self._session: PromptSession[str] = PromptSession(
             [("class:prompt", PROMPT)],
@@ -160,15 +167,22 @@ class Prompt:
         self._trouble = None
 
     def _toolbar(self) -> StyleAndTextTuples:
+        try:
+            return self._toolbar_lines()
+        except Exception as error:  # noqa: BLE001 -- a bug never ends the prompt
+            self._complain(error)
+            return []
+
+    def _toolbar_lines(self) -> StyleAndTextTuples:
         width = self.columns()
-        text, warns = self._bar(width)
+        footer = self._footer(width, self.rows() // 2)
         found: StyleAndTextTuples = []
-        for line in self._below(width, self.rows() // 2):
+        for line in footer.lines:
             found += [("", line), ("", "\n")]
         if self._trouble is not None:
             for line in _told(self._trouble, width):
                 found += [("class:trouble", line), ("", "\n")]
-        return [*found, ("class:bar.lost" if warns else "class:bar", f" {text}".ljust(width - 1))]
+        return [*found, ("class:bar.lost" if footer.warns else "class:bar", f" {footer.bar}".ljust(width - 1))]
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
@@ -200,7 +214,11 @@ class Prompt:
     def _enter(self, buffer: Buffer, *, at_once: bool = False) -> None:
         """Run what is whole, go on with what is not, and show what is wrong."""
         text = buffer.text
-        verdict = self._judge(text)
+        try:
+            verdict = self._judge(text)
+        except Exception as error:  # noqa: BLE001 -- a bug never ends the prompt
+            self._complain(error)
+            verdict = WHOLE
         ended = at_once or (text.endswith("\n") and buffer.document.is_cursor_at_the_end)
         if not verdict.whole and not ended:
             buffer.insert_text(f"\n{_indent(buffer.document.text_before_cursor)}")

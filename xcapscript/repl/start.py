@@ -22,7 +22,7 @@ from xcapscript.repl.completer import WorldCompleter
 from xcapscript.repl.jobs import Jobs, Spare, Surroundings
 from xcapscript.repl.loop import Repl
 from xcapscript.repl.past import past
-from xcapscript.repl.prompt import Prompt
+from xcapscript.repl.prompt import Footer, Prompt
 from xcapscript.repl.reading import judge
 from xcapscript.repl.screen import Screen
 from xcapscript.repl.toolbar import Meter, toolbar
@@ -78,8 +78,8 @@ async def run_prompt(
     facts = Facts(kernel, library)
     prompt = Prompt(
         lambda text: judge(text, library, kernel, desk.wishes),
-        lambda width: toolbar(desk.meter.look(list(jobs), held=screen.held), width),
-        lambda width, height: watched(desk, width, height),
+        lambda width, height: _footer(desk, screen, width, height),
+        lambda error: repl.complain(error),  # noqa: PLW0108 -- it comes later
         completer=WorldCompleter(
             lambda: facts.world((m.name for job in jobs for m in job.maps()), (str(job.number) for job in jobs)),
             lambda error: repl.complain(error),  # noqa: PLW0108 -- it comes later
@@ -100,3 +100,9 @@ async def run_prompt(
         screen.say(f"{error.message}: completion, .desc, .c and checking work without")
     facts.read()
     await repl.run()
+
+
+def _footer(desk: Desk, screen: Screen, width: int, height: int) -> Footer:
+    """The maps that are watched, and how all clauses are."""
+    bar, warns = toolbar(desk.meter.look(list(desk.jobs), held=screen.held), width)
+    return Footer(tuple(watched(desk, width, height)), bar, warns)
