@@ -15,7 +15,7 @@ from xcapscript.errors import UsageError
 from xcapscript.ir import Hook
 from xcapscript.repl.command import Desk
 from xcapscript.repl.world import library_doc
-from xcapscript.sema.hooks import Hooks
+from xcapscript.sema.hooks.resolve import Hooks
 from xcapscript.source import Source
 from xcapscript.syntax import ast
 

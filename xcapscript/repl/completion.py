@@ -30,7 +30,7 @@ from xcapscript.repl.words import (
     VALUE_DOCS,
 )
 from xcapscript.repl.world import World, library_doc
-from xcapscript.sema.hooks import SHORT_NAMES
+from xcapscript.sema.hooks.resolve import SHORT_NAMES
 from xcapscript.sinks.values import labels
 from xcapscript.syntax.highlight import PRIMITIVES
 from xcapscript.types import EnumType

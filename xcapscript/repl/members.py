@@ -12,7 +12,8 @@ from xcapscript.ir import Hook
 from xcapscript.kernel.facts import Kernel, Struct
 from xcapscript.library import Library
 from xcapscript.repl.words import FIELD_DOCS
-from xcapscript.sema.hooks import SKB, SOCK, Hooks
+from xcapscript.sema.hooks.resolve import Hooks
+from xcapscript.sema.hooks.tracepoints import SKB, SOCK
 from xcapscript.source import Source
 from xcapscript.syntax import ast
 from xcapscript.types import ArrayType, PointerType, StructType, Type

@@ -16,6 +16,7 @@ from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.interfaces import own_interfaces
 from xcapscript.library import Library
 from xcapscript.repl.fuzzy import Names
+from xcapscript.unit import ENTRIES, HookKind
 
 HOSTS, SERVICES, NAMESPACES = Path("/etc/hosts"), Path("/etc/services"), Path("/run/netns")
 
@@ -105,8 +106,28 @@ def files_beginning(start: str) -> list[str]:
         return []
 
 
+FUNCTION_KINDS = (*ENTRIES, *ENTRIES.values())
+
+
 def hooks_by_kind(kernel: Kernel, library: Library) -> dict[str, Names]:
-    """The targets that `xcap -l` lists, by the kind before their ':'."""
+    """The targets of each kind of hook: what `xcap -l` lists, and the kernel's functions where they can be attached."""
+    found = _listed(kernel, library)
+    kinds = [kind for kind in FUNCTION_KINDS if kind not in found and _attaches(kernel, kind)]
+    if kinds:
+        functions = Names.of(kernel.functions("*"))
+        found |= dict.fromkeys(map(str, kinds), functions)
+    return found
+
+
+def _attaches(kernel: Kernel, kind: HookKind) -> bool:
+    entry = ENTRIES.get(kind, kind)
+    try:
+        return kernel.attaches(entry.value)
+    except KernelError:
+        return False
+
+
+def _listed(kernel: Kernel, library: Library) -> dict[str, Names]:
     text = io.StringIO()
     try:
         list_hooks("*", kernel, library, text, io.StringIO(), verbose=False)
