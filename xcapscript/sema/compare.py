@@ -13,6 +13,7 @@ from xcapscript.nodes import (
     CompareText,
     Expression,
     InNetwork,
+    Logic,
     Not,
     Number,
     PlaceName,
@@ -45,6 +46,8 @@ PLACES = ("netns", "cgroup")
 
 VALUE = re.compile(r"reason|skb|sk|arg[0-9]+")
 """Names of values that no enum has."""
+PREFIXES = ("", "SKB_DROP_REASON_", "SKB_", "SK_RST_REASON_", *STATE_PREFIXES)
+"""What may be left out of the names of enums of which only the beginning is given."""
 WORDS = frozenset({REASON, RETVAL, FLOW, "skb", "sk", "kstack", "args"})
 """Names that are values, besides the builtins."""
 
@@ -73,6 +76,10 @@ def comparison(resolver: Resolver, node: ast.Binary) -> Expression:
             return _text(node, left, right)
         case InternedType(), StringType():
             return _text(node, right, left)
+        case (EnumType(), InternedType()) if isinstance(right, Text):
+            return _one_of(node, left, right.value)
+        case (InternedType(), EnumType()) if isinstance(left, Text):
+            return _one_of(node, right, left.value)
         case (
             (IpType(), IpType())
             | (FlowType(), FlowType())
@@ -127,7 +134,7 @@ def _named(resolver: Resolver, node: ast.Expression, beside: ast.Expression, oth
             return _number_of(resolver, node, place)
         case ast.Name(name) if isinstance(other.type, EnumType) and not VALUE.fullmatch(name):
             return _member(node, name, other.type)
-        case ast.String(name) if isinstance(other.type, EnumType):
+        case ast.String(name) if isinstance(other.type, EnumType) and not name.endswith("*"):
             return _member(node, name, other.type)
         case ast.Parameter(name) if isinstance(other.type, EnumType):
             value = resolver.value(node)
@@ -171,6 +178,25 @@ def _member(node: ast.Expression, name: str, kind: EnumType) -> Expression:
         return Number(members[min(ending, key=len)], kind)
     short = [member.removeprefix("SKB_DROP_REASON_").removeprefix("SKB_") for member in members]
     refuse(Code.UNKNOWN_NAME, node, f"{kind} has no '{name}'", *did_you_mean(name, short))
+
+
+def _one_of(node: ast.Binary, value: Expression, pattern: str) -> Expression:
+    """Whether an enum's value is one of those whose names begin so: which those are is the kernel's business."""
+    assert isinstance(value.type, EnumType)
+    if node.operator not in EQUALITY:
+        refuse(Code.TYPE_CLASH, node, "beginnings of names are compared with == and !=")
+    begin = pattern.removesuffix("*")
+    names = ((number, name.removeprefix(prefix)) for number, name in value.type.members for prefix in PREFIXES)
+    members = [
+        Number(number, value.type) for number in {number: None for number, name in names if name.startswith(begin)}
+    ]
+    if not members:
+        said = node.right if isinstance(node.right, ast.String) else node.left
+        refuse(Code.UNKNOWN_NAME, said, f"{value.type} has no '{pattern}'")
+    found: Expression = Compare("==", value, members[0], U8)
+    for member in members[1:]:
+        found = Logic("||", found, Compare("==", value, member, U8), U8)
+    return found if node.operator == "==" else Not(found, U8)
 
 
 def _known_texts(node: ast.Binary, left: Expression, right: Expression) -> Expression:
