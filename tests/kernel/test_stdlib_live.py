@@ -10,29 +10,20 @@ from network import Network, sh
 from traffic import COMM, connections, datagrams, python
 from xcap import run
 
+from tests.stdlib import STDLIB, calls, hooks
+
 pytestmark = pytest.mark.kernel
-
-STDLIB = sorted((Path(__file__).parents[2] / "stdlib").glob("*.xcap"))
-
-
-def defined(path: Path, what: str) -> list[str]:
-    return re.findall(rf"^{what} (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-
-
-AT = {"unanswered": "neigh_timer", "by_qdisc": "drop", "arrived": "rx"}
-"""Where a function of the library is meant to be called, if that is not the first hook of its file."""
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in STDLIB])
 def test_every_hook_attaches_and_every_function_can_be_called(path: Path) -> None:
-    hooks, functions = defined(path, "hook"), defined(path, "fn")
-    clauses = [f"{', '.join(hooks)} {{ @[hook] = count(); }}"]
-    clauses += [f"{AT.get(function, path.stem)} {{ {function}(); }}" for function in functions]
+    names, functions = hooks(path), calls(path)
+    clauses = [f"{', '.join(names)} {{ @[hook] = count(); }}", *functions.values()]
     done = run("-e", f'import "{path.stem}"; {" ".join(clauses)}', "--time", "10ms")
     if "this kernel has none of the hooks" in done.err:
         pytest.skip(done.err)
     assert done.status == 0, done.err
-    assert done.err.startswith(f"{len(hooks) + len(functions)} probe")
+    assert done.err.startswith(f"{len(names) + len(functions)} probe")
 
 
 def test_what_a_queue_takes_and_drops(net: Network) -> None:

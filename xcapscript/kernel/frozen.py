@@ -64,7 +64,8 @@ class FrozenKernel:
         found = self._facts.get("functions", {}).get(name)
         if found is None or module not in ("", found["module"]):
             return None
-        arguments = tuple(Argument(argument, self._type(kind)) for argument, kind in found["arguments"])
+        known = found["arguments"]
+        arguments = None if known is None else tuple(Argument(one, self._type(kind)) for one, kind in known)
         result = self._type(found["result"]) if found["result"] else None
         return Function(name, found["symbol"], arguments, result, found["module"])
 
@@ -73,7 +74,8 @@ class FrozenKernel:
         return sorted(
             f"{found['module']}:{name}" if found["module"] else name
             for name, found in self._facts.get("functions", {}).items()
-            if fnmatchcase(name, pattern) and (not wanted or any(kind in wanted for _, kind in found["arguments"]))
+            if fnmatchcase(name, pattern)
+            and (not wanted or any(kind in wanted for _, kind in found["arguments"] or ()))
         )
 
     def why_not(self, name: str) -> str | None:
@@ -168,7 +170,7 @@ def freeze(
         members = [[m.name, written(m.type), m.bit_offset, m.bit_size] for m in shape.members]
         shapes[shape.name] = {"size": shape.size, "members": members}
 
-    raw, records, prototypes = {}, {}, {}
+    raw, records, prototypes, reasons = {}, {}, {}, {}
     for name in raw_tracepoints:
         if prototype := kernel.raw_tracepoint(name):
             raw[name] = [[argument.name, written(argument.type)] for argument in prototype.arguments]
@@ -177,11 +179,14 @@ def freeze(
             fields = [[f.name, written(f.type), f.offset, int(f.dynamic)] for f in record.fields]
             records[name] = {"id": record.id, "fields": fields}
     for name in functions:
+        if reason := kernel.why_not(name):
+            reasons[name] = reason
         if function := kernel.function(name):
+            known = function.arguments
             prototypes[name] = {
                 "symbol": function.symbol,
                 "module": function.module,
-                "arguments": [[argument.name, written(argument.type)] for argument in function.arguments or ()],
+                "arguments": None if known is None else [[one.name, written(one.type)] for one in known],
                 "result": written(function.result) if function.result is not None else None,
             }
     for name in structs:
@@ -196,9 +201,10 @@ def freeze(
         "namespaces": {"blue": 4026532281},
         "cgroups": {"/system.slice": 4711},
     }
-    if prototypes:
+    if prototypes or reasons:
         facts["functions"] = prototypes
         facts["attaches"] = {kind: True for kind in ("kprobe", "fentry") if kernel.attaches(kind)}
+        facts["why_not"] = reasons
     return _one_line_an_entry(facts)
 
 
