@@ -1,6 +1,6 @@
 """Writes what the standard library and the examples ask of the running kernel, as JSON.
 
-As root, on the kernel itself: tests/vm/boot -- python -m tests.data.kernel.asked > tests/data/kernel/linux-6.1.json
+As root, on the kernel itself: tests/vm/boot -- sh -c "modprobe bridge; python -m tests.data.kernel.asked"
 All that a hook may stand for is tried, also what this kernel would never come to, as older ones may.
 """
 

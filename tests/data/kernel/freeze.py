@@ -17,7 +17,7 @@ TRACEPOINTS = re.compile(
 )
 STRUCTS = (
     *("sk_buff", "net_device", "sock", "sock_common", "tcp_sock", "inet_sock", "inet_connection_sock"),
-    *("net", "ns_common", "in6_addr", "iphdr", "tcphdr", "udphdr", "task_struct"),
+    *("net", "ns_common", "in6_addr", "iphdr", "tcphdr", "udphdr", "task_struct", "neighbour"),
 )
 
 
