@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
 
 import xcap
 from network import Network, make_network, remove_network
+
+from tests.reliability import attached
 
 # Without KVM a program takes half a minute to compile.
 xcap.PATIENCE = 300
@@ -40,3 +43,15 @@ def net() -> Iterator[Network]:
         yield network
     finally:
         remove_network(network)
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_attached() -> Iterator[None]:
+    """Nobody else has BPF programs here; the kernel frees them a moment after their last descriptor."""
+    before = attached.ids()
+    yield
+    deadline = time.monotonic() + 30
+    while attached.ids() - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert attached.ids() - before == set()
+    assert Path("/sys/kernel/tracing/kprobe_events").read_text() == ""
