@@ -10,7 +10,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app_or_none
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.completion import Completer
+from prompt_toolkit.completion import Completer, ConditionalCompleter, DummyCompleter
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import Condition, completion_is_selected, has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -70,9 +70,9 @@ class Prompt:
         self._trouble: Diagnostic | None = None
         self._session: PromptSession[str] = PromptSession(
             [("class:prompt", PROMPT)],
-            prompt_continuation=lambda width, _line, _wrap: [("class:continuation", CONTINUATION[-width:])],
+            prompt_continuation=_continuation,
             multiline=True,
-            completer=completer,
+            completer=ConditionalCompleter(completer or DummyCompleter(), Condition(self._is_right)),
             complete_in_thread=True,
             complete_while_typing=True,
             auto_suggest=AutoSuggestFromHistory(),
@@ -156,7 +156,7 @@ class Prompt:
                 # to ask the terminal each time where the prompt has come to would make the toolbar flicker
                 used = sum(_lines(line, size.columns) for line in text.split("\n")[:-1])
                 renderer.report_absolute_cursor_row(min(row + used, size.rows))
-            app.invalidate()
+            renderer.render(app, app.layout)
 
     def _put(self, text: str) -> None:
         self._output.enable_autowrap()
@@ -207,6 +207,10 @@ class Prompt:
 
         return keys
 
+    def _is_right(self) -> bool:
+        """Whether no mistake is shown, of which a menu would take attention and place."""
+        return self._trouble is None
+
     def _at_indent(self) -> bool:
         document = self._session.default_buffer.document
         return document.line_count > 1 and not document.current_line_before_cursor.strip()
@@ -227,6 +231,11 @@ class Prompt:
             self._trouble = verdict.wrong
         else:
             buffer.validate_and_handle()
+
+
+def _continuation(width: int, _line: int, wrapped: int) -> StyleAndTextTuples:
+    """What stands before lines but the first; what goes on because it is too long has nothing there."""
+    return [("class:continuation", " " * width if wrapped else CONTINUATION[-width:])]
 
 
 def _indent(before: str) -> str:
