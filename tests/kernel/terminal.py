@@ -15,19 +15,12 @@ from xcap import PATIENCE, XCAP
 _numbers = itertools.count()
 
 
-class Terminal:
-    """A terminal of its own in which xcap is open. Keys are named as tmux names them: Enter, C-c, Tab."""
+class Screen:
+    """A terminal of its own, with a command in it. Keys are named as tmux names them: Enter, C-c, Tab."""
 
-    def __init__(
-        self, cwd: Path, *arguments: str, columns: int = 120, rows: int = 40, environ: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, cwd: Path, command: str, columns: int, rows: int) -> None:
         self._socket = f"xcap-{os.getpid()}-{next(_numbers)}"
-        self._status = cwd / "status"
-        variables = {"HOME": str(cwd), "XDG_STATE_HOME": str(cwd), **(environ or {})}
-        given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-        xcap = f"{given} {shlex.join([*XCAP, *arguments])}; echo $? >{shlex.quote(str(self._status))}; sleep 60"
-        self._tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(cwd), xcap)
-        self.see("xcap>")
+        self._tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(cwd), command)
 
     def _tmux(self, *arguments: str) -> str:
         command = ["tmux", "-L", self._socket, "-f", "/dev/null", *arguments]
@@ -39,7 +32,8 @@ class Terminal:
 
     def type(self, text: str) -> None:
         """Type a text as it is."""
-        self._tmux("send-keys", "-l", text)
+        # a ';' at the end of an argument would end tmux's command
+        self._tmux("send-keys", "-l", "--", f"{text[:-1]}\\;" if text.endswith(";") else text)
 
     def screen(self) -> str:
         """What is to be seen, with what has scrolled away."""
@@ -64,6 +58,22 @@ class Terminal:
             assert time.monotonic() < deadline, self.screen()
             time.sleep(0.05)
 
+    def close(self) -> None:
+        subprocess.run(["tmux", "-L", self._socket, "kill-server"], check=False, capture_output=True)
+
+
+class Terminal(Screen):
+    """A terminal in which xcap is open."""
+
+    def __init__(
+        self, cwd: Path, *arguments: str, columns: int = 120, rows: int = 40, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._status = cwd / "status"
+        xcap = shlex.join([*XCAP, *arguments])
+        command = f"{_given(cwd, environ or {})} {xcap}; echo $? >{shlex.quote(str(self._status))}; sleep 60"
+        super().__init__(cwd, command, columns, rows)
+        self.see("xcap>")
+
     def process(self) -> int:
         """The number of xcap's process."""
         shell = self._tmux("display-message", "-p", "#{pane_pid}").strip()
@@ -77,5 +87,38 @@ class Terminal:
             time.sleep(0.05)
         return int(self._status.read_text())
 
-    def close(self) -> None:
-        subprocess.run(["tmux", "-L", self._socket, "kill-server"], check=False, capture_output=True)
+
+class Shell(Screen):
+    """A terminal with a shell in which `xcap` is the command under test."""
+
+    def __init__(self, cwd: Path, columns: int = 110, rows: int = 40) -> None:
+        path = f"{Path(XCAP[0]).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        environ = {"PATH": path, "PS1": "# ", "TERM": "screen"}
+        super().__init__(cwd, f"{_given(cwd, environ)} bash --norc", columns, rows)
+        self.see("#")
+
+    def clear(self) -> None:
+        """Forget what was to be seen."""
+        self._tmux("send-keys", "-R")
+        self._tmux("clear-history")
+
+    def complete(self) -> None:
+        """Tab, until the line is another one."""
+        before = self._line()
+        while self._line() == before:
+            self.keys("Tab")
+            time.sleep(0.3)
+
+    def settle(self, text: str) -> None:
+        """Wait until the end of a text is to be seen: the program that it is for has taken it."""
+        end = text.rsplit(maxsplit=1)[-1][-12:]
+        self.until(lambda: end in self.screen())
+
+    def _line(self) -> str:
+        return next((line for line in reversed(self.visible()) if line.startswith(("xcap>", "....>"))), "")
+
+
+def _given(cwd: Path, environ: Mapping[str, str]) -> str:
+    """Variables as a shell takes them in front of a command: what is kept lies in the test's own directory."""
+    variables = {"HOME": str(cwd), "XDG_STATE_HOME": str(cwd), **environ}
+    return " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())

@@ -20,6 +20,13 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux: a terminal to type at"),
 ]
 
+FLOOD = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(300000):
+    s.sendto(b"x", ("10.78.0.2", 9))
+"""
+
 
 @pytest.fixture
 def open_xcap(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
@@ -116,8 +123,7 @@ def test_a_flood_leaves_the_prompt_usable(net: Network, open_xcap: Callable[...,
     t = open_xcap()
     t.type("tx /udp/\n")
     t.see("[1] 1 probe attached")
-    flood = "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nfor _ in range(300000):\n    s.sendto(b'x', ('10.78.0.2', 9))"
-    with subprocess.Popen([*net.in_a("python3 -c").split(), flood]) as sender:
+    with subprocess.Popen([*net.in_a("python3 -c").split(), FLOOD]) as sender:
         t.see(" more\n", " not shown")
         t.type(".ls")
         t.see("xcap> .ls")
@@ -148,9 +154,10 @@ def watched(t: Terminal) -> int:
     return int(found[-1]) if found else 0
 
 
+@pytest.mark.usefixtures("dropping")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(
-    dropping: Network, open_xcap: Callable[..., Terminal], number: signal.Signals
+    open_xcap: Callable[..., Terminal], number: signal.Signals
 ) -> None:
     t = open_xcap()
     t.type("drop /icmp/\n")
@@ -177,7 +184,8 @@ def test_what_was_typed_is_there_the_next_time(open_xcap: Callable[..., Terminal
     t.see("xcap> .maps")
 
 
-def test_a_narrow_terminal(dropping: Network, open_xcap: Callable[..., Terminal]) -> None:
+@pytest.mark.usefixtures("dropping")
+def test_a_narrow_terminal(open_xcap: Callable[..., Terminal]) -> None:
     t = open_xcap(columns=40, rows=20)
     t.type("drop /icmp/ { count(reason); }\n")
     t.see("[1] 1 probe attached", "1 running")
@@ -191,10 +199,9 @@ def test_a_narrow_terminal(dropping: Network, open_xcap: Callable[..., Terminal]
     assert all(len(line) <= 40 for line in t.visible())
 
 
+@pytest.mark.usefixtures("dropping")
 @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
-def test_a_dumb_terminal_and_one_without_utf8(
-    dropping: Network, open_xcap: Callable[..., Terminal], environ: dict[str, str]
-) -> None:
+def test_a_dumb_terminal_and_one_without_utf8(open_xcap: Callable[..., Terminal], environ: dict[str, str]) -> None:
     t = open_xcap(environ=environ)
     t.type("drop /icmp/\n")
     t.see("[1] 1 probe attached", "echo request")

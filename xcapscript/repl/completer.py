@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -11,6 +12,9 @@ from xcapscript.repl.completion import complete
 from xcapscript.repl.world import World
 
 LONGEST_META = 60
+
+BEGUN = re.compile(r"[\w.@$:\"-]\Z|->\Z")
+"""Where a menu comes by itself: behind the beginning of a word. Elsewhere it is asked for with Tab."""
 
 
 class WorldCompleter(Completer):
@@ -22,7 +26,9 @@ class WorldCompleter(Completer):
         self._told = False
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
-        del complete_event
+        before = document.text_before_cursor
+        if complete_event.text_inserted and not BEGUN.search(before):
+            return
         try:
             found = complete(document.text, document.cursor_position, self._world())
         except Exception as error:  # noqa: BLE001 -- a bug in here never ends the prompt

@@ -176,18 +176,19 @@ class Repl:
             await self._bell.wait()
             self._bell.clear()
             start = monotonic()
-            try:
-                self._show()
-            except Exception as error:  # noqa: BLE001 -- a bug never ends the prompt
-                self.complain(error)
+            self._show()
             await asyncio.sleep(max(MOMENT, 2 * (monotonic() - start)))
 
     def _show(self) -> None:
         if self._silent:
             return
         text = self._screen.take()
-        if text:
+        if not text:
+            return
+        try:
             self._prompt.write(text)
+        except Exception as error:  # noqa: BLE001 -- a bug never ends the prompt
+            self.complain(error)
 
     def _end(self) -> None:
         """A signal says that it is over."""
