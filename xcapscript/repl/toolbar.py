@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from xcapscript.numbers import scaled, short
-from xcapscript.repl.jobs import Job, Sample, State
+from xcapscript.repl.jobs import Job, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,54 +26,51 @@ class Status:
     held: bool
 
 
+SHORTEST, WINDOW = 0.4, 3.0
+"""Seconds between two looks that are kept, and that a rate is taken over."""
+
+
 @dataclass(slots=True)
 class Meter:
-    """Measures jobs: how much they did since they were last looked at."""
+    """Measures jobs: how much they did in the last seconds."""
 
     clock: Callable[[], float] = monotonic
-    _before: dict[int, tuple[float, int]] | None = None
-    _rates: dict[int, int] | None = None
+    _looks: dict[int, deque[tuple[float, int]]] = field(default_factory=dict)
 
     def look(self, jobs: Sequence[Job], *, held: bool) -> Status:
         """How all of them are."""
         alive = [job for job in jobs if job.alive]
-        samples = [(job, sample) for job in alive if (sample := job.sample()) is not None]
-        rates = self.rates(samples)
-        sizes = [sample.size for _, sample in samples if sample.size is not None]
+        samples = {job.number: sample for job in alive if (sample := job.sample()) is not None}
+        for number, sample in samples.items():
+            self._keep(number, sample.totals.matched)
+        sizes = [sample.size for sample in samples.values() if sample.size is not None]
         return Status(
             running=sum(job.state is State.RUNNING for job in alive),
             paused=sum(job.state is State.PAUSED for job in alive),
             starting=sum(job.state is State.STARTING for job in alive),
-            rate=sum(rates.values()),
-            lost=sum(sample.totals.lost for _, sample in samples),
-            unseen=sum(sample.unseen for _, sample in samples),
-            missed=sum(sample.missed for _, sample in samples),
+            rate=sum(map(self.rate, samples)),
+            lost=sum(sample.totals.lost for sample in samples.values()),
+            unseen=sum(sample.unseen for sample in samples.values()),
+            missed=sum(sample.missed for sample in samples.values()),
             size=sum(sizes) if sizes else None,
             held=held,
         )
 
-    def rates(self, samples: Sequence[tuple[Job, Sample]]) -> dict[int, int]:
-        """Matches a second of each, by its number."""
+    def _keep(self, number: int, matched: int) -> None:
+        looks = self._looks.setdefault(number, deque())
         now = self.clock()
-        before, found = self._before or {}, {}
-        rates = dict(self._rates or {})
-        for job, sample in samples:
-            time, matched = before.get(job.number, (now, sample.totals.matched))
-            found[job.number] = (time, matched)
-            if now - time >= SHORTEST or job.number not in before:
-                rates[job.number] = round((sample.totals.matched - matched) / (now - time)) if now > time else 0
-                found[job.number] = (now, sample.totals.matched)
-        self._before = found
-        self._rates = {number: rate for number, rate in rates.items() if number in found}
-        return self._rates
+        if not looks or now - looks[-1][0] >= SHORTEST:
+            looks.append((now, matched))
+        while len(looks) > 2 and now - looks[0][0] > WINDOW:
+            looks.popleft()
 
     def rate(self, number: int) -> int:
-        """Matches a second of one, as they were last measured."""
-        return (self._rates or {}).get(number, 0)
-
-
-SHORTEST = 0.4
-"""Seconds between two looks that say something of a rate."""
+        """Matches a second of one job, as they were last measured."""
+        looks = self._looks.get(number)
+        if not looks or looks[-1][0] == looks[0][0]:
+            return 0
+        (start, before), (end, after) = looks[0], looks[-1]
+        return round((after - before) / (end - start))
 
 
 def wordings(status: Status) -> tuple[str, ...]:
