@@ -12,6 +12,7 @@ from xcapscript.repl.toolbar import Meter, Status, toolbar
 BUSY = Status(
     running=2, paused=1, starting=0, rate=123_456, lost=7, unseen=5_000_000, missed=3, size=1_234_567, held=True
 )
+HELD = "output held: Enter shows it"
 QUIET = Status(running=0, paused=0, starting=0, rate=0, lost=0, unseen=0, missed=0, size=None, held=False)
 
 
@@ -34,8 +35,7 @@ class FakeJob:
     [
         (
             200,
-            "2 running, 1 paused | 123k/s | 7 lost | 3 missed | 5.00M not shown | 1.23 MB written"
-            " | output held: Enter shows it",
+            f"2 running, 1 paused | 123k/s | 7 lost | 3 missed | 5.00M not shown | 1.23 MB written | {HELD}",
         ),
         (80, "2 running, 1 paused | 123k/s | 7 lost | 3 missed | 1.23 MB written | held"),
         (60, "2 running, 1 paused | 123k/s | 7 lost | held"),
