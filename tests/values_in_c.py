@@ -38,6 +38,8 @@ typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t
 typedef int8_t s8; typedef int16_t s16; typedef int32_t s32; typedef int64_t s64;
 struct net { struct { u32 inum; } ns; };
 struct net_device { u32 ifindex; u16 type; char name[16]; struct { struct net *net; } nd_net; };
+struct nsproxy { struct net *net_ns; };
+struct task_struct { struct nsproxy *nsproxy; };
 struct sock { struct { struct { struct net *net; } skc_net; } __sk_common; };
 struct sk_buff {
 	struct net_device *dev; struct sock *sk; u8 *head, *data; u32 len, tail, mark, pkt_type;
@@ -56,6 +58,7 @@ static u32 reads, lookups;
 
 SHIM += """\
 static u64 bpf_get_current_pid_tgid(void) { return 812ULL << 32 | 815; }
+static u64 bpf_get_current_task(void) { return 0; }
 static u64 bpf_get_current_uid_gid(void) { return 7ULL << 32 | 1000; }
 static u64 bpf_get_current_cgroup_id(void) { return 0x100000abcULL; }
 static u32 bpf_get_smp_processor_id(void) { return 3; }
@@ -95,6 +98,8 @@ static long bpf_probe_read_kernel_str(char *to, u32 size, const char *from)
 	to[length++] = 0;
 	return length;
 }
+static long bpf_probe_read_user(void *to, u32 size, const void *from) { return -14; }
+static long bpf_probe_read_user_str(char *to, u32 size, const char *from) { return -14; }
 static long bpf_get_stack(void *ctx, void *to, u32 size, u64 flags)
 {
 	const u64 frames[] = {0xffffffff81000001ULL, 0xffffffff81000002ULL};

@@ -10,7 +10,7 @@ from xcapscript.layout import Direction
 from xcapscript.nodes import Expression, Filter, HookArgument, Statement
 from xcapscript.source import Span
 from xcapscript.types import Type
-from xcapscript.unit import Aggregation, Attachment, Buckets
+from xcapscript.unit import Aggregation, Attachment, Buckets, LinkType
 
 REGISTERS = 6
 """Arguments that are in registers on x86-64 (System V ABI); arm64 has eight, of which the same six are used."""
@@ -20,15 +20,19 @@ class PacketForm(StrEnum):
     """What a hook's packet is handed over as, named as a binding group names it."""
 
     SKB = "skb"
+    BUFFER = "buf"
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Where a hook's packet is: the argument that points at it, and the one that says how long or how many."""
+    """Where a hook's packet is: the argument that points at it, and the one that says how long or how many; and how it
+    begins, where that is the script's to say.
+    """
 
     form: PacketForm
     pointer: HookArgument
     count: HookArgument | None = None
+    link: LinkType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,10 @@ class Hook:
 
     def names(self) -> tuple[str, ...]:
         """What each place is called: one name, or with a wildcard those of all its functions."""
-        functions = self.attachment.functions
-        return tuple(f"{self.attachment.kind}:{name}" for name in functions) if len(functions) > 1 else (self.name,)
+        kind, path, functions = self.attachment.kind, self.attachment.path, self.attachment.functions
+        if len(functions) < 2:
+            return (self.name,)
+        return tuple(f"{kind}:{path}:{name}" if path else f"{kind}:{name}" for name in functions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ class HookKind(StrEnum):
     KRETPROBE = "kretprobe"
     FENTRY = "fentry"
     FEXIT = "fexit"
+    UPROBE = "uprobe"
+    URETPROBE = "uretprobe"
+    USDT = "usdt"
     TRACEPOINT = "tracepoint"
     RAWTRACEPOINT = "rawtracepoint"
     INTERVAL = "interval"
@@ -26,7 +29,11 @@ class HookKind(StrEnum):
     END = "end"
 
 
-ENTRIES = {HookKind.KRETPROBE: HookKind.KPROBE, HookKind.FEXIT: HookKind.FENTRY}
+ENTRIES = {
+    HookKind.KRETPROBE: HookKind.KPROBE,
+    HookKind.FEXIT: HookKind.FENTRY,
+    HookKind.URETPROBE: HookKind.UPROBE,
+}
 """What is hit when a function is entered, that is looked at when it returns."""
 
 
@@ -77,12 +84,28 @@ class Aggregation(StrEnum):
     """No aggregation: what was assigned last."""
 
 
+USER_KINDS = frozenset({HookKind.UPROBE, HookKind.URETPROBE, HookKind.USDT})
+"""Those that are in programs, not in the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in a program's file, in bytes from its beginning: of which of the attachment's functions it is, and where
+    the program counts who looks at it (0: it does not).
+    """
+
+    offset: int
+    function: int = 0
+    semaphore: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """Where a program is attached: `target` is the raw tracepoint's name, or 'category:name' of the tracepoint `id`.
 
     `period` of an interval is in ns. `functions` are the kernel's symbols that a kprobe or the like is attached to, all
     those of a wildcard whose packet is the same argument; they are in `module`, and the probe `offset` bytes behind.
+    Those of a program are at `sites` of the file `path`, and are looked at in one `process` alone, if there is one.
     """
 
     kind: HookKind
@@ -92,6 +115,9 @@ class Attachment:
     functions: tuple[str, ...] = ()
     module: str = ""
     offset: int = 0
+    path: str = ""
+    sites: tuple[Site, ...] = ()
+    process: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from xcapscript.unit import Unit
 
 HERE = Path(__file__).parent
 KERNEL = FrozenKernel(HERE.parent / "data" / "kernel" / "linux-6.18.json")
+PROGRAMS = HERE.parent / "data" / "programs"
 ARGUMENTS = ("10.0.0.1", "80", "two words")
 
 
@@ -49,7 +50,10 @@ def cases() -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("path", "name", "program", "expected"), list(cases()))
-def test_case(path: Path, name: str, program: str, expected: str, tmp_path: Path) -> None:
+def test_case(
+    path: Path, name: str, program: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PROGRAMS)
     text, *files = re.split(r"^\+\+\+ ", program, flags=re.MULTILINE)
     for file in files:
         title, _, content = file.partition("\n")

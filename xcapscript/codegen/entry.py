@@ -8,7 +8,7 @@ from xcapscript.codegen.shell import argument
 from xcapscript.codegen.stmt import Context
 from xcapscript.ir import REGISTERS, Probe
 from xcapscript.nodes import RESULT, ArgumentValue, PacketPointer, walk
-from xcapscript.unit import ENTRIES, HookKind
+from xcapscript.unit import ENTRIES, USER_KINDS, HookKind
 
 LARGEST_SAVED = 2048
 """Bytes of a packet that are saved at most."""
@@ -26,13 +26,13 @@ SLACK = 256
 def entry_kind(probe: Probe) -> HookKind:
     """The kind of hook at which its packet is seen."""
     kind = probe.hook.attachment.kind
-    return ENTRIES.get(kind, kind)
+    return kind if kind in USER_KINDS else ENTRIES.get(kind, kind)
 
 
 def keeps_entry(probe: Probe) -> bool:
     """Whether something of what the function was entered with is asked for when it returns."""
     kind = probe.hook.attachment.kind
-    if kind not in ENTRIES:
+    if kind not in ENTRIES or kind in USER_KINDS:
         return False
     return probe.needs >= Needs.SKB or (kind is HookKind.KRETPROBE and _reads_arguments(probe))
 

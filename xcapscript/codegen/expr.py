@@ -60,7 +60,7 @@ from xcapscript.types import (
     SymbolType,
     Type,
 )
-from xcapscript.unit import HookKind, MapSpec
+from xcapscript.unit import USER_KINDS, HookKind, MapSpec
 
 MOST_LOCALS = 16
 """Numbers that are kept on the stack, of which BPF has 512 bytes: further ones lie in the program's own memory."""
@@ -94,6 +94,11 @@ class Values:
         self._variables: dict[int, str] = {}
         self.scratch: dict[str, Layout] = {}
         self.write_statement: Callable[[Emitter, Statement], None] = _no_statements
+
+    @property
+    def peek(self) -> str:
+        """The C function that reads a number where a pointer points: in the kernel, or in the program that runs."""
+        return "xcap_peek_user" if self._kind in USER_KINDS else "xcap_peek"
 
     def set_packet(self, skb: HookArgument | None) -> None:
         """Which argument of the hook is its packet."""
@@ -291,13 +296,13 @@ class Values:
         address = f"(u64){self.number(out, value.address)} + {value.offset}"
         size = size_of(value.type)
         if not value.bit_size and not value.bit_offset:
-            return self._kept(out, value.type, f"({ctype(value.type)})xcap_peek(counters, {address}, {size})")
+            return self._kept(out, value.type, f"({ctype(value.type)}){self.peek}(counters, {address}, {size})")
         # a bit-field may lie anywhere in what is as wide as its type, and a little behind
         first = value.bit_offset // WORD
         width = value.bit_size or WORD * size
         bits = value.bit_offset % WORD
         read = next(size for size in (1, 2, 4, 8) if size * WORD >= bits + width)
-        text = f"xcap_peek(counters, {address} + {first}, {read}) >> {bits} & {(1 << width) - 1:#x}ULL"
+        text = f"{self.peek}(counters, {address} + {first}, {read}) >> {bits} & {(1 << width) - 1:#x}ULL"
         if isinstance(value.type, IntType) and value.type.signed:
             text = f"(s64)(({text}) << {64 - width}) >> {64 - width}"
         return self._kept(out, value.type, text)

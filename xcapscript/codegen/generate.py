@@ -16,12 +16,21 @@ from xcapscript.codegen.filter import MAX_WINDOW, UnsupportedFilter, filter_func
 from xcapscript.codegen.limits import check_limits
 from xcapscript.codegen.literals import c_comment, c_string
 from xcapscript.codegen.maps import key_layout, value_layout
-from xcapscript.codegen.program import NEVER, TIMERS, filters_of, has_inner, write_body, write_entry_body
+from xcapscript.codegen.program import (
+    NEVER,
+    TIMERS,
+    filters_of,
+    has_inner,
+    write_body,
+    write_entry_body,
+    write_user_body,
+)
 from xcapscript.codegen.scratch import scratch_text
 from xcapscript.codegen.shell import function_text
 from xcapscript.codegen.stmt import LINE_BYTES, LINE_DIRECTIVE, Context, is_shown, write_statements
 from xcapscript.codegen.strings import Strings
 from xcapscript.codegen.structs import struct_text
+from xcapscript.codegen.user import inner_text, is_user, keeps_arguments
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.ir import CText, Map, Probe, Program, ScriptOptions
 from xcapscript.layout import EVENT, FLOW, PACKET, Layout
@@ -40,7 +49,7 @@ DEFAULT_MAX_KEYS = 10240
 GENERATED = "generated"
 """What clang calls that which the script has no lines for."""
 
-HEADERS = ("packet", "values", "describe", "entry", "send", "socket", "tunnel", "layers")
+HEADERS = ("packet", "user", "values", "describe", "entry", "send", "socket", "tunnel", "layers")
 LAYERS_WINDOW = 128
 """Holds the headers of nearly all packets: Ethernet, two VLAN tags, IP with options, TCP."""
 
@@ -98,12 +107,18 @@ class _Generator:
         write_body(out, probe, context, self.filters, limited=limited)
         function = f"xcap_probe_{number}"
         title = f"{probe.hook.name} in {probe.span.source.name}, line {probe.span.line}"
+        if is_user(probe):
+            self.functions.append(inner_text(number, title, out.text()))
+            out = Emitter(1)
+            write_user_body(out, probe, context)
         self.functions.append(function_text(kind, title, function, out.text()))
         self.structs += [layout for name, layout in values.scratch.items() if not name.startswith("key_")]
         check_limits(probe, context)
         self.scratches.append(scratch_text(probe, context))
-        entry = self._add_entry(probe, context, title) if keeps_entry(probe) else ""
+        entry = self._add_entry(probe, context, title) if keeps_entry(probe) or keeps_arguments(probe) else ""
         attachment = probe.hook.attachment
+        if is_user(probe):
+            attachment = replace(attachment, process=self.options.process)
         cookies = self._cookies(attachment) if len(attachment.functions) > 1 else ()
         self.programs.append(UnitProgram(function, attachment, probe.hook.name, probe.span, entry, cookies))
 

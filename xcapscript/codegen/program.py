@@ -11,6 +11,14 @@ from xcapscript.codegen.entry import entry_kind, keeps_entry, write_restored, wr
 from xcapscript.codegen.literals import c_int
 from xcapscript.codegen.shell import argument
 from xcapscript.codegen.stmt import Context, is_shown, record_id, submission, write_statements
+from xcapscript.codegen.user import (
+    is_user,
+    keeps_arguments,
+    write_arguments,
+    write_buffer_found,
+    write_entered,
+    write_turn,
+)
 from xcapscript.ir import Probe
 from xcapscript.layout import EVENT, Direction
 from xcapscript.needs import needs_of
@@ -36,7 +44,10 @@ def write_body(
     """Write the body of a probe's function; `filters` has the C names of an expression's two functions."""
     limited = limited and any(map(is_shown, walk(probe.body)))
     context.values.set_packet(probe.hook.skb)
-    write_beginning(out, probe, context)
+    if is_user(probe):
+        write_locals(out, probe)
+    else:
+        write_beginning(out, probe, context)
     if keeps_entry(probe):
         write_restored(out, probe, context)
     else:
@@ -64,8 +75,20 @@ def write_body(
         _write_limit(out, probe, context)
 
 
+def write_user_body(out: Emitter, probe: Probe, context: Context) -> None:
+    """Write what stands around the body of a probe in a program: the gate, and the turns."""
+    write_memory(out, probe, context)
+    if keeps_arguments(probe):
+        write_arguments(out, context.program)
+    write_turn(out, probe, context.program)
+
+
 def write_entry_body(out: Emitter, probe: Probe, context: Context, filters: dict[str, tuple[str, str]]) -> None:
     """Write what runs when a probe's function is entered, and saves what is to be seen of it."""
+    if is_user(probe):
+        write_memory(out, probe, context)
+        write_entered(out, context.program)
+        return
     write_beginning(out, probe, context)
     write_hit(out, probe, context)
     if probe.needs >= Needs.PACKET:
@@ -84,6 +107,9 @@ def is_described(probe: Probe) -> bool:
 
 def write_description(out: Emitter, probe: Probe) -> None:
     """Fill what goes with the packet."""
+    if is_user(probe):
+        out.line(f"xcap_describe_user(hit, {probe.hook.direction:d});")
+        return
     reason = probe.hook.reason
     value = argument(entry_kind(probe), reason.place, "u32") if reason else "0"
     out.line(f"xcap_describe(hit, skb, {value}, {probe.hook.direction:d}, access);")
@@ -110,9 +136,15 @@ def _write_ticket(out: Emitter, context: Context) -> None:
 
 
 def write_beginning(out: Emitter, probe: Probe, context: Context) -> None:
+    """The program's own memory, the gate, and what the rest is written with."""
+    write_memory(out, probe, context)
+    write_locals(out, probe)
+
+
+def write_memory(out: Emitter, probe: Probe, context: Context) -> None:
     """The program's own memory, and the gate."""
     number = context.program
-    out.line(f"u32 zero = 0, program = {number}, lost = 0;")
+    out.line(f"u32 zero = 0, program = {number};")
     out.line("struct xcap_control *control = xcap_controls.lookup(&zero);")
     out.line("struct xcap_counters *counters = xcap_counts.lookup(&program);")
     out.line(f"struct xcap_scratch_{number} *scratch = xcap_scratch_{number}_map.lookup(&zero);")
@@ -121,10 +153,18 @@ def write_beginning(out: Emitter, probe: Probe, context: Context) -> None:
     if probe.hook.attachment.kind not in UNGATED:
         out.line("if (!control->live)")
         out.line("\treturn 0;")
+
+
+def write_locals(out: Emitter, probe: Probe) -> None:
+    """What the rest of a program is written with."""
+    out.line("u32 lost = 0;")
     out.line("struct xcap_hit *hit = &scratch->hit;")
     out.line("const struct sk_buff *skb = NULL;")
     typed = probe.hook.attachment.kind is HookKind.RAWTRACEPOINT
-    out.line(f"const int access = {'XCAP_TYPED ? XCAP_TRUSTED : XCAP_KERNEL' if typed else 'XCAP_KERNEL'};")
+    access = "XCAP_TYPED ? XCAP_TRUSTED : XCAP_KERNEL" if typed else "XCAP_USER" if is_user(probe) else "XCAP_KERNEL"
+    out.line(f"const int access = {access};")
+    if is_user(probe):
+        out.line("hit->user = 1;")
     out.line("struct xcap_dynptr dynptr;")
     if len(probe.hook.attachment.functions) > 1:
         out.line("u32 place = xcap_place_of(ctx);")
@@ -171,6 +211,9 @@ def _write_interface(out: Emitter, name: str) -> None:
 
 def write_found(out: Emitter, probe: Probe) -> None:
     """Find where the packet begins, or make one up."""
+    if is_user(probe):
+        write_buffer_found(out, probe)
+        return
     found = []
     if probe.hook.skb is not None:
         guard = "skb && " if probe.hook.sock is not None else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from xcapscript.codegen.entry import keeps_entry, saved_size, saved_text
 from xcapscript.codegen.stmt import LARGEST_COPY, LINE_BYTES, Context
+from xcapscript.codegen.user import is_user, keeps_arguments
+from xcapscript.codegen.user import saved_text as arguments_text
 from xcapscript.ir import Probe
 
 HIT_AND_SKB = 512
@@ -30,6 +32,8 @@ def scratch_text(probe: Probe, context: Context) -> str:
     """The struct of a program's own per-CPU memory, and its map."""
     number = context.program
     saved, saved_map = saved_text(context) if keeps_entry(probe) else ("", "")
+    if keeps_arguments(probe):
+        saved_map = arguments_text(number)
     lines = [
         f"{saved}struct xcap_scratch_{number} {{",
         "\tstruct xcap_hit hit;",
@@ -44,6 +48,8 @@ def scratch_text(probe: Probe, context: Context) -> str:
     lines.append("\tstruct sk_buff skb; /* where it must be copied */")
     if saved:
         lines.append(f"\tstruct xcap_saved_{number} saved;")
+    if is_user(probe):
+        lines += ["\tstruct xcap_arguments arguments; /* that the function was entered with */", "\tu64 busy;"]
     return "\n".join(
         [*lines, "};", f"BPF_PERCPU_ARRAY(xcap_scratch_{number}_map, struct xcap_scratch_{number}, 1);{saved_map}"]
     )

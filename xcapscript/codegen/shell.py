@@ -16,6 +16,9 @@ TEMPLATES = {
     HookKind.KRETPROBE: "kprobe.c",
     HookKind.FENTRY: "rawtracepoint.c",
     HookKind.FEXIT: "rawtracepoint.c",
+    HookKind.UPROBE: "kprobe.c",
+    HookKind.URETPROBE: "kprobe.c",
+    HookKind.USDT: "kprobe.c",
     HookKind.RAWTRACEPOINT: "rawtracepoint.c",
     HookKind.TRACEPOINT: "tracepoint.c",
     HookKind.INTERVAL: "timer.c",
@@ -36,11 +39,13 @@ def argument(kind: HookKind, place: int, ctype: str) -> str:
     match kind:
         case HookKind.RAWTRACEPOINT | HookKind.FENTRY | HookKind.FEXIT:
             return f"(({ctype})ctx->args[{place:d}])"
-        case HookKind.KRETPROBE if place == RESULT:
+        case HookKind.KRETPROBE | HookKind.URETPROBE if place == RESULT:
             return f"(({ctype})PT_REGS_RC(ctx))"
         case HookKind.KRETPROBE:
             return f"(({ctype})scratch->saved.arguments[{place:d}])"
-        case HookKind.KPROBE:
+        case HookKind.URETPROBE:
+            return f"(({ctype})scratch->arguments.at[{place:d}])"
+        case HookKind.KPROBE | HookKind.UPROBE:
             return f"(({ctype})PT_REGS_PARM{place + 1:d}(ctx))"
         case _:
             return f"(*({ctype} *)((char *)ctx + {place:d}))"

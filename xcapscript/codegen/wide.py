@@ -34,6 +34,9 @@ ONES = b"\xff" * WORD
 class Writer(Protocol):
     """What writes the values of a program."""
 
+    @property
+    def peek(self) -> str: ...
+
     def number(self, out: Emitter, value: Expression) -> str: ...
 
     def address(self, out: Emitter, value: Expression) -> str: ...
@@ -81,7 +84,7 @@ def _store_string(values: Writer, out: Emitter, target: str, value: Expression, 
             at = f"(u64){values.number(out, address)} + {offset}"
             if own < size:
                 out.line(f"__builtin_memset({target}, 0, {size});")
-            out.line(f"xcap_peek_string(counters, {target}, {min(own, size)}, {at});")
+            out.line(f"{values.peek}_string(counters, {target}, {min(own, size)}, {at});")
         case Variable(_, StringType(own)):
             _copy(out, target, values.variable(value), own, size)
         case MapValue(_, _, StringType(own)):

@@ -73,16 +73,21 @@ def link_multi(program: int, symbols: Sequence[str], cookies: Sequence[int], *, 
 
 def open_kprobe(symbol: str, offset: int, *, returning: bool) -> int:
     """A perf event at a function, `offset` bytes behind its beginning, or at its return; it is not enabled yet."""
+    name = ctypes.create_string_buffer(symbol.encode())
+    return open_event(PMU, 1 << format_bit(PMU, "retprobe") if returning else 0, ctypes.addressof(name), offset)
+
+
+def open_event(unit: Path, config: int, name: int, offset: int, process: int | None = None) -> int:
+    """A perf event of a `unit` below /sys/bus/event_source/devices, at a name (its address) and an offset."""
     number = _PERF_EVENT_OPEN.get(platform.machine())
     if number is None:
         raise KernelError(f"kprobes are not supported on {platform.machine()}", advice="use a rawtracepoint")
-    kind = int((PMU / "type").read_text(encoding="ascii"))
-    name = ctypes.create_string_buffer(symbol.encode())
-    config = 1 << _return_bit() if returning else 0
+    kind = int((unit / "type").read_text(encoding="ascii"))
     head = (kind, _PERF_ATTR_SIZE_VER1, config, 1, 0, 0, 1, 1, 0)
-    attributes = struct.pack("=IIQQQQQIIQQ", *head, ctypes.addressof(name), offset)
-    # One CPU will do: the program runs wherever the function is called.
-    return check(libc().syscall(number, attributes, -1, 0, -1, _PERF_FLAG_FD_CLOEXEC))
+    attributes = struct.pack("=IIQQQQQIIQQ", *head, name, offset)
+    # Of all processes one CPU will do: the program runs wherever the function is called.
+    where = (-1, 0) if process is None else (process, -1)
+    return check(libc().syscall(number, attributes, *where, -1, _PERF_FLAG_FD_CLOEXEC))
 
 
 def link_event(event: int, program: int, cookie: int) -> int | None:
@@ -101,9 +106,10 @@ def link_event(event: int, program: int, cookie: int) -> int | None:
 _END = _INSTRUCTION.pack(0xB7, 0, 0, 0) + _INSTRUCTION.pack(0x95, 0, 0, 0)
 
 
-def _return_bit() -> int:
-    """As in 'config:0'."""
-    return int((PMU / "format/retprobe").read_text(encoding="ascii").partition(":")[2])
+def format_bit(unit: Path, name: str) -> int:
+    """The bit of `config` at which something begins, as in 'config:0' and 'config:32-63'."""
+    text = (unit / "format" / name).read_text(encoding="ascii")
+    return int(text.partition(":")[2].partition("-")[0])
 
 
 def _bpf(command: int, attributes: bytes) -> int:

@@ -23,7 +23,7 @@ def loads(program: Program, kind: HookKind) -> list[Load]:
         case HookKind.INTERVAL | HookKind.BEGIN | HookKind.END:
             # run by user space through BPF_PROG_TEST_RUN, which raw tracepoints have without a context (kernel 5.10)
             return [Load(BPF_PROG_TYPE_RAW_TRACEPOINT)]
-        case HookKind.KPROBE | HookKind.KRETPROBE:
+        case HookKind.KPROBE | HookKind.KRETPROBE | HookKind.UPROBE | HookKind.URETPROBE | HookKind.USDT:
             if at_once(attachment):
                 return [Load(BPF_PROG_TYPE_KPROBE, BPF_TRACE_KPROBE_MULTI)]
             if not program.cookies or has_cookies():
@@ -42,4 +42,4 @@ def loads(program: Program, kind: HookKind) -> list[Load]:
 
 def at_once(attachment: Attachment) -> bool:
     """Whether one link is at all functions of a program."""
-    return len(attachment.functions) > 1 and has_multi(attachment.functions[0])
+    return len(attachment.functions) > 1 and not attachment.path and has_multi(attachment.functions[0])

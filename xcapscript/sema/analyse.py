@@ -21,6 +21,7 @@ from xcapscript.sema.imports import Gathered, gather
 from xcapscript.sema.maps import Maps
 from xcapscript.sema.options import script_options, with_defaults
 from xcapscript.sema.predicate import Predicate, names_of_the_kernel, resolve
+from xcapscript.sema.refusal import where_packets_are
 from xcapscript.sema.scope import Scope
 from xcapscript.sema.structures import Structures
 from xcapscript.source import Span
@@ -168,7 +169,7 @@ class _Clauses:
             what = "a tcpdump expression" if asks_packet else "a clause without a block"
             message = f"{what} takes a packet, and '{hook.name}' has none"
             span = clause.predicate.span if asks_packet and clause.predicate is not None else attach.span
-            found.append(Diagnostic(Code.NO_PACKET, message, span, ("see 'xcap -l -v' for hooks with a packet",)))
+            found.append(Diagnostic(Code.NO_PACKET, message, span, (where_packets_are(hook),)))
         signed: set[int] = set()
         maps = dict(self.maps.found)
         predicate, body, wrong = self._checked(clause, hook, part, signed)

@@ -40,7 +40,7 @@ from xcapscript.sema.expressions import Expressions
 from xcapscript.sema.filter import Parameters
 from xcapscript.sema.kinds import a, common_type, numbered, widened
 from xcapscript.sema.maps import Maps, Updates, map_keys
-from xcapscript.sema.refusal import Placed, refuse
+from xcapscript.sema.refusal import Placed, refuse, where_packets_are
 from xcapscript.sema.scope import Scope
 from xcapscript.sema.structures import Structures
 from xcapscript.syntax import ast
@@ -241,7 +241,7 @@ class Statements:
     def _packet(self, node: ast.Action) -> None:
         if not self._hook.has_packet:
             message = f"'{node.name.name}' takes a packet, and '{self._hook.name}' has none"
-            refuse(Code.NO_PACKET, node, message, "hooks with a packet: drop rx tx; see also 'xcap -l -v'")
+            refuse(Code.NO_PACKET, node, message, where_packets_are(self._hook))
 
     def _dump(self, node: ast.Action, arguments: tuple[ast.Argument, ...]) -> Statement:
         self._packet(node)

@@ -16,7 +16,6 @@ from xcapscript.builtins import (
     REASON,
     RETVAL,
     SOCKET_FIELDS,
-    Needs,
 )
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.ir import Hook
@@ -221,8 +220,7 @@ class Expressions:
             return self._unknown(node, name)
         if row.helper is None:
             return self.given.place_name(name)
-        if row.needs > Needs.NOTHING:
-            self.given.need_packet(node, name)
+        self.given.need(node, row)
         return BuiltinValue(row, row.type)
 
     def _unknown(self, node: ast.Name, name: str) -> Expression:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xcapscript.builtins import Builtin, Needs
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.ir import REGISTERS, Hook
 from xcapscript.nodes import (
@@ -21,10 +22,14 @@ from xcapscript.sema.refusal import refuse
 from xcapscript.sema.structures import Structures
 from xcapscript.syntax import ast
 from xcapscript.types import S64, U64, InternedType, OpaqueType, PointerType, is_number
-from xcapscript.unit import HookKind
+from xcapscript.unit import USER_KINDS, HookKind
 
 SOCK_POINTER = PointerType("struct sock")
 SKB_POINTER = PointerType("struct sk_buff")
+NETNS = "netns"
+RETURNS = frozenset({HookKind.KRETPROBE, HookKind.FEXIT, HookKind.URETPROBE})
+WITH_REGISTERS = frozenset({HookKind.KPROBE, HookKind.KRETPROBE, HookKind.UPROBE, HookKind.URETPROBE})
+"""Where arguments that nothing is known of can be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,8 @@ class Given:
         if result is None and len(self.hook.attachment.functions) > 1:
             return Number(0, S64)  # of a wildcard's functions those that return nothing
         if result is None:
-            kinds = "kretprobe and fexit have one"
-            returns = self.hook.attachment.kind in (HookKind.KRETPROBE, HookKind.FEXIT)
+            kinds = "kretprobe, fexit and uretprobe have one"
+            returns = self.hook.attachment.kind in RETURNS
             message = f"'{self.hook.name}' returns nothing" if returns else f"'{self.hook.name}' has no 'retval'"
             refuse(Code.NOT_HERE, node, message, *(() if returns else (kinds,)))
         return ArgumentValue(result, result.type)
@@ -62,9 +67,17 @@ class Given:
         for argument in self.hook.arguments:
             if argument.place == number:
                 return ArgumentValue(argument, argument.type if is_number(argument.type) else U64)
-        if kind in (HookKind.KPROBE, HookKind.KRETPROBE) and number < REGISTERS:
+        if kind in WITH_REGISTERS and number < REGISTERS:
             return ArgumentValue(HookArgument(f"arg{number}", U64, number), U64)
         return None
+
+    def need(self, node: ast.Expression, row: Builtin) -> None:
+        """Refuse a builtin that the hook does not have."""
+        if row.needs is Needs.SKB and self.hook.attachment.kind in USER_KINDS:
+            if row.name != NETNS:
+                refuse(Code.NOT_HERE, node, f"'{row.name}' is known in the kernel, and '{self.hook.name}' is not there")
+        elif row.needs > Needs.NOTHING:
+            self.need_packet(node, row.name)
 
     def need_packet(self, node: ast.Expression, name: str) -> None:
         """Refuse what belongs to a packet where there is none."""

@@ -41,7 +41,7 @@ KNOWN = 4096
 """How many shapes of one event are kept; then all are forgotten. They take a few MB at most."""
 
 NO_DEVICE = "none"
-"""if_name for packets that have no device."""
+"""if_name for packets that have no device, and were not seen in a program's file."""
 
 KIND = slice(PACKET.field("ifindex").offset, PACKET.size)
 """Where in a record that is which packets alike have in common."""
@@ -169,7 +169,7 @@ class PcapngSink:
         return kinds[kind]
 
     def _interface_id(self, spec: EventSpec, packet: PacketMeta) -> int:
-        name = text_of(packet.ifname) or NO_DEVICE
+        name = text_of(packet.ifname) or spec.attachment.path or NO_DEVICE
         mac = packet.mac.to_bytes(8, byteorder)[:_MAC_SIZE]
         interface = _Interface(spec.hook, spec.attachment, spec.filter, name, packet.netns, packet.link, mac)
         if interface not in self._interfaces:

@@ -111,7 +111,7 @@ class Printer:
 
     def _line(self, event: Event) -> str:
         spec, packet = event.spec, PacketMeta.of(event.values)
-        device = text_of(packet.ifname) or NO_DEVICE
+        device = text_of(packet.ifname) or (text_of(packet.comm) if event.spec.attachment.path else "") or NO_DEVICE
         summary = summarise(event.packet or b"", packet.link, packet.wire_len)
         line = f"{self._time(event.time)} {self._paint(_DIM, spec.hook)} {device} {summary}"
         return f"{line}  {self._paint(_RED, packet.reason_text(self._reasons.of(spec)))}" if spec.has_reason else line

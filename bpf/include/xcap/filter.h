@@ -21,6 +21,7 @@ struct xcap_view {
 	u32 data;         /* offset of what skb->data points at */
 	u32 pkt_type;     /* PACKET_HOST, ..., PACKET_OUTGOING (linux/if_packet.h) */
 	u32 ifindex;
+	u32 user;         /* `start` is an address of the program that runs */
 	struct sk_buff *trusted;     /* NULL: all of cap_len is linear */
 	struct xcap_dynptr *dynptr;  /* room to read through it */
 };
@@ -58,6 +59,8 @@ XCAP_INLINE long xcap_read_far(const struct xcap_view *v, u32 offset, u32 size, 
 	if (v->trusted && offset + size > v->linear_len)
 		return xcap_read_paged(v->trusted, v->dynptr, v->data, offset, to, size);
 #endif
+	if (v->user)
+		return bpf_probe_read_user(to, size, (const void *)(unsigned long)(v->start + offset));
 	return bpf_probe_read_kernel(to, size, (const void *)(unsigned long)(v->start + offset));
 }
 

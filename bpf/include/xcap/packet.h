@@ -4,8 +4,7 @@
 
 #include <xcap/runtime.h>
 
-#define XCAP_DLT_EN10MB 1
-#define XCAP_DLT_RAW 101
+#include <xcap/user.h>
 
 #define XCAP_ARPHRD_ETHER 1
 #define XCAP_ARPHRD_LOOPBACK 772
@@ -19,6 +18,7 @@
 /* How a packet is read: `access`, which is known when the program is compiled. */
 #define XCAP_KERNEL 0  /* kernel memory, by address: what is in pages is out of reach */
 #define XCAP_TRUSTED 1 /* an sk_buff that the verifier knows, and kernel functions read */
+#define XCAP_USER 4    /* memory of the program that runs */
 
 /* A raw tracepoint's packet. Where it is typed, the verifier knows what the argument points at: its fields are loaded
  * where they are, and the kernel's own functions can be asked about it. Elsewhere (another kind of hook, an older kernel)
@@ -148,6 +148,13 @@ XCAP_INLINE long xcap_read_front_and_pages(const struct xcap_hit *hit, const str
 XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int access,
 				 struct xcap_dynptr *dynptr, u8 *to, u64 count, const u64 limit)
 {
+	if (access == XCAP_USER) {
+		u64 read = xcap_read_user(hit, hit->start, to, count, limit);
+
+		if (read < count)
+			hit->cap_len = read;
+		return read;
+	}
 	/* from some hundred bytes on the kernel's own copying is faster than bpf_probe_read_kernel()'s */
 	if (access == XCAP_TRUSTED && skb && (count > hit->linear_len || count > XCAP_FRONT)) {
 		if (!xcap_read_front_and_pages(hit, skb, dynptr, to, count, limit))

@@ -5,6 +5,9 @@
 
 #define XCAP_INLINE static inline __attribute__((always_inline))
 
+#define XCAP_DLT_EN10MB 1
+#define XCAP_DLT_RAW 101
+
 typedef u64 __attribute__((__may_alias__)) xcap_chars;
 
 /* One for all programs, mapped by user space, which opens and closes the gate `live`. */
@@ -44,5 +47,7 @@ struct xcap_hit {
 	u32 synthetic;      /* made up from a socket */
 	u64 socket;         /* kernel address of the hook's socket, 0 if it has none */
 	u64 room;           /* see xcap_scalar() */
+	u32 user;           /* the hook is in a program */
+	u32 faults;         /* reads of its memory that failed */
 	struct xcap_packet_event event; /* last: the packet's bytes follow in the program's scratch */
 };

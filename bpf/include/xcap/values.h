@@ -3,6 +3,7 @@
 #pragma once
 
 #include <xcap/runtime.h>
+#include <xcap/user.h>
 
 XCAP_INLINE u32 xcap_pid(struct xcap_hit *hit, const struct sk_buff *skb)
 {
@@ -161,6 +162,8 @@ XCAP_INLINE u32 xcap_netns(struct xcap_hit *hit, const struct sk_buff *skb)
 		bpf_probe_read_kernel(&net, sizeof(net), &sk->__sk_common.skc_net.net);
 	if (net)
 		bpf_probe_read_kernel(&inum, sizeof(inum), &net->ns.inum);
+	else if (hit->user)
+		inum = xcap_own_netns();
 	return inum;
 }
 

@@ -59,6 +59,12 @@ static long bpf_probe_read_kernel(void *to, u32 size, const void *from)
 	return 0;
 }
 
+static long bpf_probe_read_user(void *to, u32 size, const void *from)
+{
+	stray_reads++;
+	return -14;
+}
+
 u32 window_size;
 #define XCAP_WINDOW window_size
 #include <xcap/filter.h>

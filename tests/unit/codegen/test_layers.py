@@ -54,6 +54,9 @@ HARNESS = """
 #include <sys/mman.h>
 static long bpf_probe_read_kernel(void *to, u32 size, const void *from);
 static long bpf_probe_read_kernel_str(char *to, u32 size, const char *from) { return -14; }
+static long bpf_probe_read_user(void *to, u32 size, const void *from) { return -14; }
+static long bpf_probe_read_user_str(char *to, u32 size, const char *from) { return -14; }
+static u64 bpf_get_current_task(void) { return 0; }
 static u64 bpf_get_current_pid_tgid(void) { return 0; }
 static u64 bpf_get_current_uid_gid(void) { return 0; }
 static u64 bpf_get_current_cgroup_id(void) { return 0; }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from xcapscript.runtime.attach import fentry, kprobe, rawtracepoint, tracepoint
+from xcapscript.runtime.attach import fentry, kprobe, rawtracepoint, tracepoint, uprobe
 from xcapscript.unit import Attachment, HookKind
 
 ATTACH: Mapping[HookKind, Callable[[Attachment, Sequence[int], Sequence[int]], list[int]]] = {
@@ -12,6 +12,9 @@ ATTACH: Mapping[HookKind, Callable[[Attachment, Sequence[int], Sequence[int]], l
     HookKind.KRETPROBE: kprobe.attach,
     HookKind.FENTRY: fentry.attach,
     HookKind.FEXIT: fentry.attach,
+    HookKind.UPROBE: uprobe.attach,
+    HookKind.URETPROBE: uprobe.attach,
+    HookKind.USDT: uprobe.attach,
     HookKind.RAWTRACEPOINT: rawtracepoint.attach,
     HookKind.TRACEPOINT: tracepoint.attach,
 }

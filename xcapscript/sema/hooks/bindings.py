@@ -43,7 +43,7 @@ class Bindings:
             place = int(position[1])
             if place >= most:
                 refuse(Code.BAD_HOOK, self.attach, f"'{text}' is out of reach: the first {most} arguments can be had")
-            named = next((one for one in arguments if one.place == place), None)
+            named = next((one for one in arguments if text in (one.name, f"arg{one.place}")), None)
             return named or HookArgument(text, U64, place)
         found = ARGUMENT.fullmatch(text)
         named = next((one for one in arguments if found and one.name == found[1]), None)

@@ -16,6 +16,7 @@ from xcapscript.sema.check import ACTIONS
 from xcapscript.sema.hooks.bindings import SKB, SOCK, Bindings, bindings_of
 from xcapscript.sema.hooks.functions import Functions
 from xcapscript.sema.hooks.periods import period
+from xcapscript.sema.hooks.programs import Programs
 from xcapscript.sema.hooks.tracepoints import bound, raw_tracepoint_hook, tracepoint_hook
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
@@ -29,13 +30,15 @@ SHORT_NAMES = {
     "fr": "fexit",
     "rt": "rawtracepoint",
     "t": "tracepoint",
+    "u": "uprobe",
+    "ur": "uretprobe",
     "i": "interval",
     "BEGIN": "begin",
     "END": "end",
 }
-LATER_KINDS = frozenset({"uprobe", "u", "uretprobe", "ur", "usdt", "U", "xdp", "tc", "socket"})
+LATER_KINDS = frozenset({"usdt", "U", "xdp", "tc", "socket"})
 NAME = re.compile(r"[A-Za-z0-9_.:*-]+")
-BOUND = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "rawtracepoint"})
+BOUND = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "usdt", "rawtracepoint"})
 """The kinds that take a binding group."""
 
 ABSENT = frozenset({Code.MISSING_HOOK, Code.UNSUPPORTED})
@@ -69,6 +72,8 @@ class Hooks:
         match kind:
             case "kprobe" | "kretprobe" | "fentry" | "fexit":
                 return Functions(self.kernel, HookKind(kind)).resolve(attach, target, shown, bindings)
+            case "uprobe" | "uretprobe":
+                return Programs(HookKind(kind)).resolve(attach, target, shown, bindings)
             case "rawtracepoint":
                 bindings.allow((SKB, SOCK))
                 one = partial(self._raw_tracepoint, bindings)

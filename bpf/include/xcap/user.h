@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Packets, and all else, in the memory of the program that runs. What is not there just now (it was never touched, or is
+ * swapped out) cannot be read here: what lies before is all that is had then, and the packet is marked. */
+#pragma once
+
+#include <xcap/runtime.h>
+
+#define XCAP_PAGE 4096
+#define XCAP_LONGEST 0x7fffffff /* a longer length is an error, as -1 is */
+
+/* Read `count` bytes from `start` on, or those in the pages before the first that is not there; how many were. */
+XCAP_INLINE u64 xcap_read_user(struct xcap_hit *hit, u64 start, u8 *to, u64 count, const u64 limit)
+{
+#pragma unroll
+	for (u32 turn = 0; turn < limit / XCAP_PAGE + 2; turn++) {
+		asm volatile("" : "+r"(count));
+		if (!count || count > limit)
+			return 0;
+		if (!bpf_probe_read_user(to, count, (const void *)start))
+			return count;
+		u64 page = (start + count - 1) & ~(u64)(XCAP_PAGE - 1);
+		if (!turn)
+			hit->faults++;
+		count = page > start ? page - start : 0;
+	}
+	return 0;
+}
+
+/* Where a packet is that has `length` bytes at `start`; and its first bytes. 0 if there is none. */
+XCAP_INLINE int xcap_find_buffer(struct xcap_hit *hit, u64 start, u32 length, const u32 link, u8 *window)
+{
+	hit->start = start;
+	hit->link = link;
+	hit->tag_len = hit->data = hit->synthetic = 0;
+	hit->wire_len = hit->linear_len = hit->cap_len = length;
+	if (!start || !length || length > XCAP_LONGEST)
+		return 0;
+
+	u64 count = length < XCAP_WINDOW ? length : XCAP_WINDOW;
+
+	hit->window_len = xcap_read_user(hit, start, window, count, XCAP_WINDOW);
+	if (hit->window_len < count)
+		hit->cap_len = hit->window_len;
+	if (!hit->window_len)
+		return 0;
+	if (link == XCAP_DLT_RAW)
+		return (window[0] >> 4) == 4 || (window[0] >> 4) == 6;
+	return 1;
+}
+
+/* What a function was entered with, when it returns; and which call of it that was: no other of the same thread that is
+ * not over is at this place of its stack (XCAP_CALL_OF_ENTRY and XCAP_CALL_OF_RETURN). */
+struct xcap_arguments {
+	u64 at[6];
+};
+
+struct xcap_call {
+	u64 stack;
+	u64 task;
+};
+
+XCAP_INLINE void xcap_call_of(struct xcap_call *call, u64 stack)
+{
+	call->stack = stack;
+	call->task = bpf_get_current_pid_tgid();
+}
+
+/* Of the program: its network namespace. */
+XCAP_INLINE u32 xcap_own_netns(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	const struct nsproxy *proxy = NULL;
+	const struct net *net = NULL;
+	u32 inum = 0;
+
+	if (!bpf_probe_read_kernel(&proxy, sizeof(proxy), &task->nsproxy) &&
+	    !bpf_probe_read_kernel(&net, sizeof(net), &proxy->net_ns))
+		bpf_probe_read_kernel(&inum, sizeof(inum), &net->ns.inum);
+	return inum;
+}
+
+/* As xcap_describe(): what goes with a packet that no sk_buff tells anything of. */
+XCAP_INLINE void xcap_describe_user(struct xcap_hit *hit, const u32 direction)
+{
+	struct xcap_packet_event *event = &hit->event;
+	u64 task = bpf_get_current_pid_tgid();
+
+	event->cpu = bpf_get_smp_processor_id();
+	event->time = bpf_ktime_get_ns();
+	event->wire_len = hit->wire_len;
+	event->reason = event->hash = event->gso_size = event->gso_segs = event->queue = event->ifindex = 0;
+	event->pid = task >> 32;
+	event->tid = task;
+	event->link = hit->link;
+	event->flags = direction << 2;
+	event->mac = 0;
+	event->netns = xcap_own_netns();
+	bpf_get_current_comm(event->comm, sizeof(event->comm));
+	__builtin_memset(event->ifname, 0, sizeof(event->ifname));
+}
+
+/* As xcap_peek(): a number of the program's memory. */
+XCAP_INLINE u64 xcap_peek_user(struct xcap_counters *counters, u64 address, u32 size)
+{
+	u64 number = 0;
+	u32 word = 0;
+	u16 half = 0;
+	u8 byte = 0;
+	long failed;
+
+	if (size == 8)
+		failed = bpf_probe_read_user(&number, 8, (const void *)address);
+	else if (size == 4)
+		failed = bpf_probe_read_user(&word, 4, (const void *)address), number = word;
+	else if (size == 2)
+		failed = bpf_probe_read_user(&half, 2, (const void *)address), number = half;
+	else
+		failed = bpf_probe_read_user(&byte, 1, (const void *)address), number = byte;
+	if (!failed)
+		return number;
+	counters->bad_reads++;
+	return 0;
+}
+
+XCAP_INLINE void xcap_peek_user_string(struct xcap_counters *counters, char *to, u32 size, u64 address)
+{
+	__builtin_memset(to, 0, size);
+	if (bpf_probe_read_user_str(to, size, (const void *)address) < 0)
+		counters->bad_reads++;
+}

@@ -1,0 +1,56 @@
+"""ELF files as they lie in tests/data/programs, and damaged ones."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from xcapscript.elf.binary import Binary, NotReadable
+
+PROGRAMS = Path(__file__).parents[2] / "data" / "programs"
+
+
+def test_functions_and_where_they_are() -> None:
+    """As `nm -S tiny` and `readelf -lW tiny` have it."""
+    tiny = Binary(PROGRAMS / "tiny")
+    assert sorted(tiny.functions) == ["_start", "process_frame", "receive_frame", "stage_one", "stage_two"]
+    assert [(one.address, one.size) for one in tiny.functions["stage_one"]] == [(0x4000F0, 20)]
+    assert tiny.offset(0x4000F0) == 0xF0
+    assert tiny.offset(0x4FFFFF) is None
+    assert (tiny.bits, tiny.machine, tiny.is_stripped) == (64, "x64", False)
+
+
+def test_a_stripped_program_has_no_functions() -> None:
+    bare = Binary(PROGRAMS / "bare")
+    assert bare.is_stripped
+    assert not bare.functions
+    assert bare.offset(0x4000F0) == 0xF0
+
+
+def test_what_is_no_program(tmp_path: Path) -> None:
+    with pytest.raises(NotReadable, match=r"is no ELF file"):
+        Binary(PROGRAMS / "tiny.c")
+    with pytest.raises(NotReadable, match=r"cannot read '.*': No such file"):
+        Binary(tmp_path / "missing")
+    with pytest.raises(NotReadable, match=r"cannot read '.*': Is a directory"):
+        Binary(tmp_path)
+
+
+def test_damaged_files_are_told(tmp_path: Path) -> None:
+    """Cut and overwritten at random: they are read, or said to be damaged."""
+    whole, rng = (PROGRAMS / "tiny").read_bytes(), random.Random(7)
+    refused = 0
+    for _ in range(400):
+        data = bytearray(whole[: rng.randrange(4, len(whole))] if rng.random() < 0.3 else whole)
+        for _ in range(rng.randrange(1, 6)):
+            data[rng.randrange(4, len(data))] = rng.randrange(256)
+        (tmp_path / "x").write_bytes(data)
+        try:
+            binary = Binary(tmp_path / "x")
+            for symbols in binary.functions.values():
+                assert all(binary.offset(one.address) is None or one.name is not None for one in symbols)
+        except NotReadable:
+            refused += 1
+    assert 50 < refused < 400

@@ -1,0 +1,1 @@
+"""Programs and libraries: where their functions and their static probes are."""

@@ -1,0 +1,66 @@
+"""uprobes, uretprobes and static probes: a perf event for each place."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from xcapscript.errors import KernelError
+from xcapscript.kernel.kprobes import link_event
+from xcapscript.kernel.uprobes import PMU, open_uprobe
+from xcapscript.unit import Attachment, HookKind, Site
+
+WORKERS = 8
+"""Threads that attach: each waits for the kernel most of the time."""
+
+ADVICE = {
+    errno.ENOENT: "the file is not there any more",
+    errno.EACCES: "run as root, or with CAP_PERFMON and CAP_BPF",
+    errno.EPERM: "run as root, or with CAP_PERFMON and CAP_BPF",
+    errno.EINVAL: "the kernel cannot put a probe at this place of the file",
+    errno.EOPNOTSUPP: "the instruction there is none that the kernel can put a probe at",
+    errno.ESRCH: "there is no such process",
+    errno.EIO: "the file system of that file cannot be probed",
+}
+
+
+def attach(attachment: Attachment, programs: Sequence[int], cookies: Sequence[int]) -> list[int]:
+    """The descriptors that hold it. KernelError if the one place is refused, or all of a wildcard's."""
+    if not PMU.exists():
+        raise KernelError(f"this kernel has no uprobes, and so no {attachment.kind}", advice="see 'xcap --doctor'")
+    numbers = list(cookies) or [0] * len(attachment.functions)
+    copies = programs if len(programs) > 1 else [programs[0]] * len(attachment.functions)
+    found: list[int] = []
+    refused: KernelError | None = None
+    with ThreadPoolExecutor(min(WORKERS, len(attachment.sites))) as pool:
+        jobs = [
+            pool.submit(_one, attachment, copies[site.function], site, numbers[site.function])
+            for site in attachment.sites
+        ]
+        for job in jobs:
+            try:
+                found += job.result()
+            except KernelError as error:
+                refused = error
+    if refused is not None and (not found or len(attachment.functions) == 1):
+        for descriptor in found:
+            os.close(descriptor)
+        raise refused
+    return found
+
+
+def _one(attachment: Attachment, program: int, site: Site, cookie: int) -> list[int]:
+    returning = attachment.kind is HookKind.URETPROBE
+    event = -1
+    try:
+        event = open_uprobe(attachment.path, site.offset, site.semaphore, attachment.process, returning=returning)
+        link = link_event(event, program, cookie)
+    except OSError as error:
+        if event >= 0:
+            os.close(event)
+        where = f"{attachment.kind}:{attachment.path}:{attachment.functions[site.function]}"
+        message = f"cannot attach to {where}: {error.strerror}"
+        raise KernelError(message, advice=ADVICE.get(error.errno or 0)) from error
+    return [event] if link is None else [link, event]
