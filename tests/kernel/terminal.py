@@ -70,7 +70,8 @@ class Terminal(Screen):
     ) -> None:
         self._status = cwd / "status"
         xcap = shlex.join([*XCAP, *arguments])
-        command = f"{_given(cwd, environ or {})} {xcap}; echo $? >{shlex.quote(str(self._status))}; sleep 60"
+        errors = shlex.quote(str(cwd / "errors"))
+        command = f"{_given(cwd, environ or {})} {xcap} 2>{errors}; echo $? >{shlex.quote(str(self._status))}; sleep 60"
         super().__init__(cwd, command, columns, rows)
         self.see("xcap>")
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import xcap
 from network import Network, sh
 from terminal import Terminal
+from xcap import PATIENCE
 
 pytestmark = [
     pytest.mark.kernel,
@@ -169,6 +171,20 @@ def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(
     settings = sh(f"stty -a -F {tty}")
     assert " icanon" in settings
     assert " echo " in settings
+
+
+@pytest.mark.usefixtures("dropping")
+def test_a_terminal_that_is_closed_ends_it(open_xcap: Callable[..., Terminal], tmp_path: Path) -> None:
+    t = open_xcap()
+    t.type("drop /icmp/\n")
+    t.see("echo request")
+    process = t.process()
+    t.close()
+    deadline = time.monotonic() + PATIENCE
+    while Path(f"/proc/{process}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "bug" not in (tmp_path / "errors").read_text()
 
 
 def test_what_was_typed_is_there_the_next_time(open_xcap: Callable[..., Terminal], tmp_path: Path) -> None:

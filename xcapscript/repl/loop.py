@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -79,6 +80,10 @@ class Repl:
                 raise Leave from None
         except UsageError as error:
             self._screen.say(told(error))
+        except OSError as error:
+            if error.errno == errno.EIO:
+                raise Leave from None  # the terminal has gone
+            self.complain(error)
         except Exception as error:  # noqa: BLE001 -- a bug never ends the prompt
             self.complain(error)
         self._show()
@@ -187,6 +192,11 @@ class Repl:
             return
         try:
             self._prompt.write(text)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                self._end()
+            else:
+                self.complain(error)
         except Exception as error:  # noqa: BLE001 -- a bug never ends the prompt
             self.complain(error)
 

@@ -258,4 +258,7 @@ def _told(trouble: Diagnostic, width: int) -> list[str]:
 
 def _lines(text: str, columns: int) -> int:
     """How many lines of the terminal a line of text takes, or more."""
-    return 1 + get_cwidth(_SEQUENCE.sub("", text).expandtabs()) // columns
+    plain = _SEQUENCE.sub("", text).expandtabs()
+    # get_cwidth() keeps the width of every short text that it was ever asked for: of characters there are few
+    width = len(plain) if plain.isascii() else sum(map(get_cwidth, plain))
+    return 1 + width // columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from pathlib import Path
@@ -218,6 +219,19 @@ def test_sigterm_ends_it_in_order(run: Any, sessions: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     assert "[1] stopped" in run(play).text
+    assert sessions[0].abandoned
+
+
+def test_a_terminal_that_has_gone_ends_it_without_a_word_of_a_bug(run: Any, sessions: Any) -> None:
+    def fail(*_args: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def play(t: Any) -> None:
+        await t.type("rx\r", STARTED)
+        t.paper.write_raw = t.paper.flush = fail
+        t.source.send_text("x")
+
+    assert "bug" not in run(play).text
     assert sessions[0].abandoned
 
 
