@@ -32,15 +32,15 @@ def print_map(desk: Desk, argument: str) -> str:
     name, _, rest = argument.partition(" ")
     if not name or (rest and not rest.strip().isdecimal()):
         raise UsageError("write .print @map, or .print @map N for its N first keys")
-    return "\n".join(_tables(desk, name, int(rest) if rest else None))
+    return "\n".join(_tables(desk, name, int(rest) if rest else None, desk.around.columns()))
 
 
-def _tables(desk: Desk, name: str, top: int | None) -> Iterator[str]:
+def _tables(desk: Desk, name: str, top: int | None, width: int) -> Iterator[str]:
     found = _called(desk, name)
     for job, spec in found:
         if len(found) > 1:
             yield f"[{job.number}]"
-        yield from map_lines(spec, job.content(spec), job.values, desk.around.columns(), top)
+        yield from map_lines(spec, job.content(spec), job.values, width, top)
 
 
 def _called(desk: Desk, name: str) -> list[tuple[Job, MapSpec]]:
@@ -75,7 +75,7 @@ def watched(desk: Desk, width: int, height: int) -> list[str]:
     """The lines of the maps that are watched: as many as there is room for, each cut to the width."""
     lines: list[str] = []
     for name in desk.watched:
-        lines += _tables(desk, name, height)
+        lines += _tables(desk, name, height, width - 1)
     if len(lines) > height:
         lines = [*lines[: max(0, height - 1)], f"... {len(lines) - height + 1} more lines: .print shows all"]
     return [line[: width - 1] for line in lines[:height]]
