@@ -30,14 +30,16 @@ from xcapscript.repl.words import (
     VALUE_DOCS,
 )
 from xcapscript.repl.world import World, library_doc
-from xcapscript.sema.hooks.resolve import SHORT_NAMES
+from xcapscript.sema.hooks.resolve import LATER_KINDS, SHORT_NAMES
 from xcapscript.sinks.values import labels
 from xcapscript.syntax.highlight import PRIMITIVES
 from xcapscript.types import EnumType
-from xcapscript.unit import HookKind
+from xcapscript.unit import USER_KINDS, HookKind
 
 BARE = frozenset({HookKind.BEGIN, HookKind.END})
 """Kinds of hooks that have no target."""
+
+KINDS = tuple(kind for kind in HookKind if kind not in LATER_KINDS)
 
 PERIODS = {"1s": "once a second", "10s": "", "100ms": "", "hz:10": "ten times a second"}
 FLAGS = ("tcp-fin", "tcp-syn", "tcp-rst", "tcp-push", "tcp-ack", "tcp-urg", "tcp-ece", "tcp-cwr")
@@ -98,7 +100,7 @@ def _of_head(before: str, place: Place, world: World) -> list[Candidate]:
     behind_comma = before[: len(before) - len(place.text)].rstrip().endswith(",")
     if place.hooks and not behind_comma:
         return []
-    kinds = {f"{kind}{'' if kind in BARE else ':'}": KIND_DOCS.get(kind, "") for kind in HookKind}
+    kinds = {f"{kind}{'' if kind in BARE else ':'}": KIND_DOCS.get(kind, "") for kind in KINDS}
     hooks = {name: library_doc(world.library, name) for name in world.library.standard_names()}
     return _made(before, place.text, hooks | kinds | ({} if place.hooks else DEFINITION_DOCS))
 
@@ -108,7 +110,10 @@ def _targets(before: str, kind: str, target: str, world: World) -> list[Candidat
         return _made(before, target, PERIODS)
     if kind in ("xdp", "tc", "socket"):
         return _made(before, target, _with("interface", world.interfaces))
-    if kind in ("uprobe", "uretprobe", "usdt"):
+    if kind in USER_KINDS:
+        path, colon, symbol = target.rpartition(":")
+        if colon:
+            return _made(before, symbol, _with("function", world.symbols(path)))
         return [Candidate(path, len(before) - len(target)) for path in world.files(target)]
     names = world.hooks.get(kind)
     found = names.like(target) if names is not None else []

@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from threading import Thread
 
 from xcapscript.cli.listing import list_hooks
 from xcapscript.cli.scripthelp import doc_comment
 from xcapscript.diagnostics import ScriptError
+from xcapscript.elf.binary import NotReadable
 from xcapscript.errors import KernelError
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.interfaces import own_interfaces
 from xcapscript.library import Library
 from xcapscript.repl.fuzzy import Names
-from xcapscript.unit import ENTRIES, HookKind
+from xcapscript.sema.hooks.programs import names_in
+from xcapscript.unit import ENTRIES, USER_KINDS, HookKind
 
 HOSTS, SERVICES, NAMESPACES = Path("/etc/hosts"), Path("/etc/services"), Path("/run/netns")
 
@@ -39,6 +42,9 @@ class World:
     services: tuple[str, ...] = ()
     files: Callable[[str], Sequence[str]] = lambda _start: ()
     """The paths that begin so."""
+
+    symbols: Callable[[str], Sequence[str]] = lambda _path: ()
+    """The functions of a program."""
 
 
 @dataclass(slots=True)
@@ -91,6 +97,7 @@ class Facts:
             hosts=self.hosts,
             services=self.services,
             files=files_beginning,
+            symbols=symbols_of,
         )
 
 
@@ -106,7 +113,17 @@ def files_beginning(start: str) -> list[str]:
         return []
 
 
-FUNCTION_KINDS = (*ENTRIES, *ENTRIES.values())
+FUNCTION_KINDS = tuple(kind for kind in (*ENTRIES, *ENTRIES.values()) if kind not in USER_KINDS)
+"""Those at functions of the kernel."""
+
+
+@lru_cache(maxsize=8)
+def symbols_of(path: str) -> tuple[str, ...]:
+    """The functions of a program, or a library, that can be attached to; none if it cannot be read."""
+    try:
+        return tuple(name.rpartition(":")[2] for name, _ in names_in(f"{path}:*"))
+    except (KernelError, NotReadable):
+        return ()
 
 
 def hooks_by_kind(kernel: Kernel, library: Library) -> dict[str, Names]:

@@ -9,10 +9,9 @@ import pytest
 from xcapscript.kernel.frozen import FrozenKernel
 from xcapscript.library import default_library
 from xcapscript.repl.commands import COMMANDS
-from xcapscript.repl.completion import Candidate, complete
+from xcapscript.repl.completion import KINDS, Candidate, complete
 from xcapscript.repl.fuzzy import Names
 from xcapscript.repl.world import World, hooks_by_kind
-from xcapscript.unit import HookKind
 
 ROOT = Path(__file__).parents[3]
 KERNEL = FrozenKernel(ROOT / "tests" / "data" / "kernel" / "linux-6.18.json")
@@ -27,6 +26,7 @@ WORLD = World(
     namespaces=("blue",),
     hosts=("localhost", "router"),
     services=("http", "ssh"),
+    symbols=lambda path: ["main", "process"] if path == "/usr/bin/x" else [],
     files=lambda start: [path for path in ("drops.pcapng", "s.xcap") if path.startswith(start)],
 )
 
@@ -51,6 +51,9 @@ def names(text: str) -> list[str]:
         ("tracepoint:skb:kf|", "skb:kfree_skb"),
         ("rx, tx|", "tx"),
         ("interval:|", "1s"),
+        ("uprobe:dr|", "drops.pcapng"),
+        ("uprobe:/usr/bin/x:pro|", "process"),
+        ("u:/usr/bin/x:ma|", "main"),
         ("hook mine = rawtracepoint:kfree_s|", "kfree_skb"),
         ("imp|", "import"),
         ('import "dr|', "drop"),
@@ -133,7 +136,7 @@ def test_fields_have_their_types() -> None:
 
 def test_all_kinds_of_hooks_and_all_libraries_are_completed() -> None:
     shown = {name.rstrip(":") for name in names("|")}
-    assert shown >= {kind.value for kind in HookKind}
+    assert shown >= {kind.value for kind in KINDS}
     assert shown >= set(LIBRARY.standard_names())
 
 
@@ -147,6 +150,26 @@ def test_hooks_that_are_not_read_yet_are_none() -> None:
 
 def test_a_hook_that_is_not_there_has_no_arguments() -> None:
     assert names("rawtracepoint:nothing { print(args.|") == []
+
+
+class Traced(FrozenKernel):
+    """A kernel with kprobes, and without fentry."""
+
+    def attaches(self, kind: str) -> bool:
+        return kind == "kprobe"
+
+    def functions(self, pattern: str, taking: object = ()) -> list[str]:
+        del pattern, taking
+        return ["ip_rcv", "tcp_v4_rcv"]
+
+
+def test_functions_are_those_of_the_kernel_where_it_can_be_attached_to_them() -> None:
+    kernel = Traced(ROOT / "tests" / "data" / "kernel" / "linux-6.18.json")
+    hooks = hooks_by_kind(kernel, LIBRARY)
+    world = World(LIBRARY, kernel, hooks)
+    assert [one.text for one in complete("kprobe:rcv", 10, world)] == ["ip_rcv", "tcp_v4_rcv"]
+    assert [one.text for one in complete("kr:tcp", 6, world)] == ["tcp_v4_rcv"]
+    assert complete("fentry:rcv", 10, world) == []
 
 
 def test_120_000_functions_are_searched() -> None:
