@@ -36,6 +36,7 @@ class Output:
         try:
             self._fd = descriptor if descriptor is not None else _open(path, environ) if self._ours else _STDOUT
             self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+            self.is_terminal = os.isatty(self._fd)
         except OSError as error:
             raise SinkError.writing(self.name, error) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from xcapscript.errors import UsageError
 from xcapscript.native.writer import Writer
 from xcapscript.sinks.base import SinkError
 from xcapscript.sinks.output import Output, WholeBlocks
@@ -15,7 +16,8 @@ FLUSH_SIZE = 256 * 1024
 class Pending:
     """Opens `to` (`-` is standard output) at once, if it is a path; `whole` tells blocks from each other.
 
-    With a `writer`, what is pending is there, among what C puts there. Raises SinkError.
+    With a `writer`, what is pending is there, among what C puts there. Raises SinkError; UsageError if it is a
+    terminal, which bytes of packets could steer.
     """
 
     def __init__(self, to: str | Output, whole: WholeBlocks, writer: Writer | None = None) -> None:
@@ -27,6 +29,10 @@ class Pending:
         self.failed = False
         self._untold: SinkError | None = None
         self._output = Output(to) if isinstance(to, str) else to
+        if self._output.is_terminal:
+            self._output.close(quiet=True)
+            name = self._output.name
+            raise UsageError(f"{name} is a terminal: packets go to a file or a pipe, and -t -nn shows them")
         if writer is not None:
             writer.begin_file()
 

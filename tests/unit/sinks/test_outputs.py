@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from xcapscript.errors import UsageError
 from xcapscript.layout import EVENT, lay_out
 from xcapscript.sinks.base import HookCounts, SinkError
 from xcapscript.sinks.outputs import Destinations, Form, Outputs
@@ -105,6 +106,21 @@ def test_lines_do_not_go_where_packets_go_under_another_name(
     assert " drop veth-b IP 1.2.3.4 > 5.6.7.8:" in errors.getvalue()
     assert written.startswith(bytes.fromhex("0a0d0d0a"))
     assert b"1.2.3.4" not in written
+
+
+@pytest.mark.parametrize("name", ["f.pcapng", "f.pcap"])
+def test_packets_do_not_go_to_a_terminal(tmp_path: Path, make_spec: SpecMaker, name: str) -> None:
+    """What is in them could steer it."""
+    ours, terminal = os.openpty()
+    try:
+        (tmp_path / name).symlink_to(os.ttyname(terminal))
+        with pytest.raises(UsageError, match=f"'.*/{name}' is a terminal: packets go to a file or a pipe"):
+            outputs(Destinations(io.StringIO(), str(tmp_path / name)), make_spec(EventKind.DUMP))
+        os.write(terminal, b"lines may")
+        assert os.read(ours, 100) == b"lines may"
+    finally:
+        os.close(ours)
+        os.close(terminal)
 
 
 def test_a_terminal_gets_no_more_than_can_be_read(make_spec: SpecMaker, make_record: RecordMaker) -> None:
