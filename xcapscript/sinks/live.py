@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -87,8 +88,9 @@ class TcpdumpSink:
     def _fail(self) -> None:
         self._ended = True
         status = self._process.returncode
-        enough = status <= 0 or _nobody_reads(_STDOUT)
-        raise SinkError(f"tcpdump has ended with status {status}", errno=errno.EPIPE if enough else None)
+        enough = status in (0, -signal.SIGPIPE) or _nobody_reads(_STDOUT)
+        how = f"with status {status}" if status >= 0 else f"by signal {-status} ({signal.strsignal(-status)})"
+        raise SinkError(f"tcpdump has ended {how}", errno=errno.EPIPE if enough else None)
 
 
 def _nobody_reads(descriptor: int) -> bool:

@@ -117,3 +117,14 @@ def test_that_it_failed_is_told(dump: Dump) -> None:
     with pytest.raises(SinkError, match="tcpdump has ended with status") as caught:
         live.close({})
     assert caught.value.errno is None
+
+
+def test_that_it_was_killed_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    live = TcpdumpSink(["-n"], 0)
+    live._process.kill()
+    wait_for_its_end(live)
+    with pytest.raises(SinkError, match=r"tcpdump has ended by signal 9 \(Killed\)") as caught:
+        live.flush()
+    assert caught.value.errno is None
+    live.close({})
+    capfd.readouterr()
