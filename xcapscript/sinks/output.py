@@ -90,7 +90,10 @@ def _open(path: str, environ: Mapping[str, str]) -> int:
         flags = os.O_WRONLY | os.O_CLOEXEC
         if file_type(path) == stat.S_IFIFO:
             return _open_pipe(path, flags)
-        fd = os.open(path, flags)
+        try:
+            fd = os.open(path, flags)
+        except FileNotFoundError as error:
+            raise OSError(error.errno, "it is a link to a file that is not there") from error
     else:
         _give_to_sudo_user(fd, environ)
     try:

@@ -51,6 +51,15 @@ def test_a_file_that_was_there_keeps_its_owner(tmp_path: Path) -> None:
     assert path.stat().st_uid == 0
 
 
+def test_a_link_to_nothing_is_told_and_makes_nothing(tmp_path: Path) -> None:
+    """It may be somebody else's, who would have root make a file where they cannot."""
+    (tmp_path / "link").symlink_to("target")
+    with pytest.raises(SinkError) as caught:
+        Output(str(tmp_path / "link"))
+    assert caught.value.message == f"cannot write '{tmp_path}/link': it is a link to a file that is not there"
+    assert not (tmp_path / "target").exists()
+
+
 @pytest.mark.parametrize(
     "environ",
     [
