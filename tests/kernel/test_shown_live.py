@@ -172,6 +172,13 @@ def test_a_program_that_came_later_is_named() -> None:
     assert [named[address] for address in later] == [f"{name}+0x4 [bpf]" for name in later.values()]
 
 
+def test_a_flame_graph_that_cannot_be_written_is_not_said_to_be() -> None:
+    done = run("-e", "rx { count(kstack); }", "--flame", "/dev/full", "--time", "100ms")
+    assert done.status == 3
+    assert "cannot write '/dev/full': No space left on device" in done.err
+    assert "drawn in" not in done.err
+
+
 def test_a_flame_graph_of_nothing_is_refused(tmp_path: Path) -> None:
     done = run("-e", "drop { count(reason); }", "--flame", str(tmp_path / "f.svg"))
     assert done.status == 2

@@ -233,8 +233,8 @@ def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors
         _say(errors, options, note)
     for path, packets in outputs.written():
         _say(errors, options, f"{packets} packet{'s' if packets != 1 else ''} written to {escape(path)}")
-    if outputs.flame is not None and options.flame is not None:
-        stacks = outputs.flame.stacks
+    stacks = outputs.flame.stacks if outputs.flame is not None else None
+    if stacks is not None and options.flame is not None:
         _say(errors, options, f"{stacks} stack{'s' if stacks != 1 else ''} drawn in {escape(options.flame)}")
     if options.why or options.verbose:
         for line in why_lines(list(zip(unit.programs, report.counts, strict=True))):

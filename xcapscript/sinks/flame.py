@@ -69,8 +69,8 @@ class FlameGraph:
         self._values = values
         self._table = Table(values)
         self._maps: dict[str, Counter[_Path]] = {}
-        self.stacks = 0
-        """How many different ones are in the file: none before it is written."""
+        self.stacks: int | None = None
+        """How many different ones are in the file, once it is written."""
 
     def add(self, spec: MapSpec, content: Content) -> None:
         """Take what a map has, if it is one of those that are drawn."""
