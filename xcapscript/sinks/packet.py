@@ -13,6 +13,9 @@ from xcapscript.unit import EventSpec
 DIRECTION_SHIFT = 2
 DIRECTION_MASK = 3
 
+SYNTHETIC = "synthetic"
+"""What a packet is called whose headers were made up from a socket."""
+
 
 @dataclass(frozen=True, slots=True)
 class PacketMeta:
@@ -66,7 +69,7 @@ class PacketMeta:
         """One line on where it was, why and by whom: `drop NETFILTER_DROP pid=812 comm=ping netns=4026532281`."""
         words = [spec.hook]
         if self.synthetic:
-            words.append("synthetic")
+            words.append(SYNTHETIC)
         if self.partial:
             words.append("partial")
         if spec.has_reason:

@@ -14,7 +14,7 @@ from xcapscript.sinks.base import HookCounts
 from xcapscript.sinks.flood import Flood
 from xcapscript.sinks.hexdump import hex_lines
 from xcapscript.sinks.lines import Lines
-from xcapscript.sinks.packet import PacketMeta
+from xcapscript.sinks.packet import SYNTHETIC, PacketMeta
 from xcapscript.sinks.statements import Formatter, indented, payload
 from xcapscript.sinks.summary import summarise
 from xcapscript.sinks.values import ReasonNames, ValueText, text_of
@@ -113,8 +113,12 @@ class Printer:
         spec, packet = event.spec, PacketMeta.of(event.values)
         device = text_of(packet.ifname) or (text_of(packet.comm) if event.spec.attachment.path else "") or NO_DEVICE
         summary = summarise(event.packet or b"", packet.link, packet.wire_len)
-        line = f"{self._time(event.time)} {self._paint(_DIM, spec.hook)} {device} {summary}"
-        return f"{line}  {self._paint(_RED, packet.reason_text(self._reasons.of(spec)))}" if spec.has_reason else line
+        parts = [f"{self._time(event.time)} {self._paint(_DIM, spec.hook)} {device} {summary}"]
+        if packet.synthetic:
+            parts.append(self._paint(_DIM, SYNTHETIC))
+        if spec.has_reason:
+            parts.append(self._paint(_RED, packet.reason_text(self._reasons.of(spec))))
+        return "  ".join(parts)
 
     def _time(self, when: int) -> str:
         second, rest = divmod(when, _SECOND)

@@ -11,7 +11,7 @@ import pytest
 
 from xcapscript.errors import CompilerBug
 from xcapscript.event import Event
-from xcapscript.layout import EVENT, PACKET, Value, lay_out
+from xcapscript.layout import EVENT, PACKET, PacketFlag, Value, lay_out
 from xcapscript.sinks.lines import StreamLines
 from xcapscript.sinks.printer import Printer, wants_colour
 from xcapscript.sinks.values import ValueText
@@ -80,6 +80,13 @@ def test_what_is_unknown_in_a_packet_line(make_spec: SpecMaker, make_record: Rec
     assert printed(packet_event(make_spec(EventKind.LINE), record)).endswith(" drop - IP [|ip]  77\n")
     spec = make_spec(EventKind.LINE, has_reason=False, hook="rx")
     assert printed(packet_event(spec, make_record(b"", ifname=b"\x1b"))).endswith(" rx \\x1b [|ether]\n")
+
+
+def test_a_line_says_that_its_packet_was_made_up(make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    record = make_record(PING, link=101, flags=PacketFlag.SYNTHETIC)
+    assert printed(packet_event(make_spec(EventKind.LINE), record)).endswith("length 64  synthetic  NETFILTER_DROP\n")
+    spec = make_spec(EventKind.LINE, has_reason=False)
+    assert printed(packet_event(spec, record)).endswith("length 64  synthetic\n")
 
 
 def test_colours(make_spec: SpecMaker, make_record: RecordMaker) -> None:
