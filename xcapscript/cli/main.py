@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -34,6 +35,8 @@ from xcapscript.unit import Buffer
 OK, WRONG_SCRIPT, WRONG_USAGE, WRONG_MACHINE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 ONE_LINER = "-e"
 REPORT = "this is a bug in xcap: please report it with the program and the output of -v"
+LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
+"""What the system says when there may be no more open files, processes or memory."""
 
 
 def main() -> None:
@@ -116,6 +119,9 @@ def _attempt(arguments: Sequence[str], errors: TextIO) -> int:
         _complain(str(error), REPORT, error.log if verbose else None, errors)
         return BUG
     except Exception as error:  # noqa: BLE001 -- no traceback ever reaches a user
+        if isinstance(error, OSError) and error.errno in LIMITS:
+            advice = "a limit of this shell, container or machine is reached: see ulimit -a"
+            return _complain(str(error.strerror), advice, None, errors)
         if verbose:
             sys.excepthook(type(error), error, error.__traceback__)
         _complain(f"{type(error).__name__}: {error}", REPORT, None, errors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -193,6 +194,12 @@ def failing(error: BaseException) -> Callable[..., int]:
         (SinkError("cannot write x: full"), WRONG_MACHINE, "xcap: cannot write x: full\n"),
         (KernelError("bad \x1b[2J"), WRONG_MACHINE, "xcap: bad \\x1b[2J\n"),
         (CompilerBug("odd", log="the log"), BUG, f"xcap: odd\nxcap: {command.REPORT}\n"),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            WRONG_MACHINE,
+            "xcap: Too many open files\nxcap: a limit of this shell, container or machine is reached: see ulimit -a\n",
+        ),
+        (OSError(errno.EBADF, "odd"), BUG, f"xcap: OSError: [Errno 9] odd\nxcap: {command.REPORT}\n"),
         (RuntimeError("odd"), BUG, f"xcap: RuntimeError: odd\nxcap: {command.REPORT}\n"),
     ],
 )
