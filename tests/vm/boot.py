@@ -49,7 +49,7 @@ def main() -> int:
         signal.signal(number, _end)
     try:
         cache = debian.cache_directory()
-        kernel = debian.kernel(cache)
+        kernel = debian.kernel(cache, backports=options.backports)
         # within the cache, as not every file system keeps what the guest sets of its files
         with tempfile.TemporaryDirectory(prefix="run-", dir=cache) as directory:
             share = Path(directory)
@@ -71,6 +71,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="then it is ended (default: 600)")
     parser.add_argument("--memory", default="3G", help="of the virtual machine (default: 3G)")
     parser.add_argument("--cpus", type=int, default=2, help="of the virtual machine (default: 2)")
+    parser.add_argument("--backports", action="store_true", help="the newest kernel of the release's backports")
     parser.add_argument("--console", action="store_true", help="show what the kernel says, on standard error")
     parser.add_argument("command", nargs="+", help="the command and its arguments, after --")
     return parser.parse_args()

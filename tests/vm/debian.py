@@ -56,13 +56,14 @@ def guest_cache(cache: Path) -> Path:
     return directory
 
 
-def kernel(cache: Path) -> Kernel:
-    """The newest kernel that this machine's Debian has, unpacked below `cache`, by whoever comes first."""
+def kernel(cache: Path, *, backports: bool) -> Kernel:
+    """The newest kernel of Debian here, or of its backports, unpacked below `cache` by whoever comes first."""
     with _locked(cache):
-        package = _newest()
+        apt = _backports(cache) if backports else ()
+        package = _newest(apt)
         tree = cache / package
         if not tree.is_dir():
-            _unpack((package, BUSYBOX), tree)
+            _unpack((package, BUSYBOX), tree, apt)
     release = package.removeprefix("linux-image-")
     return Kernel(release, tree / "boot" / f"vmlinuz-{release}", tree / "lib/modules" / release, tree / "bin/busybox")
 
@@ -74,23 +75,49 @@ def _locked(cache: Path) -> Iterator[None]:
         yield
 
 
-def _newest() -> str:
+def _backports(cache: Path) -> tuple[str, ...]:
+    """apt's options for lists of its own, with the release's backports: the machine's own stay as they are."""
+    directory = cache / "apt"
+    (directory / "lists/partial").mkdir(parents=True, exist_ok=True)
+    codename = re.search(r'^VERSION_CODENAME="?(\w+)', Path("/etc/os-release").read_text("utf-8"), re.MULTILINE)
+    suite = codename[1] if codename else ""
+    rows = _output("apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(RELEASE)").splitlines()
+    mirrors = [words[0] for words in map(str.split, rows) if words[1:] == ["Debian", suite]]
+    if not mirrors:
+        raise CannotBoot(f"apt knows no mirror of Debian {suite}: try apt-get update, and a machine with its packages")
+    lines = (f"deb {mirrors[0]} {name} main" for name in (suite, f"{suite}-backports"))
+    (directory / "sources.list").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    options = (
+        f"-oDir::Etc::SourceList={directory}/sources.list",
+        "-oDir::Etc::SourceParts=/dev/null",
+        f"-oDir::State::Lists={directory}/lists",
+        "-oAPT::Sandbox::User=root",
+        f"-oAPT::Default-Release={suite}-backports",
+    )
+    lists = directory / "lists"
+    if time.time() - max((one.stat().st_mtime for one in lists.iterdir() if one.is_file()), default=0.0) > DAY:
+        _output("apt-get", "update", "-q", *options)
+        (lists / "fresh").touch()
+    return options
+
+
+def _newest(apt: tuple[str, ...]) -> str:
     for command in ("apt-get", "apt-cache", "dpkg-deb", "depmod"):
         if not shutil.which(command):
             raise CannotBoot(f"'{command}' is missing: the kernel is one of Debian's packages, and depmod is in kmod")
-    text = _output("apt-cache", "depends", NEWEST)
+    text = _output("apt-cache", "depends", *apt, NEWEST)
     found = re.search(r"Depends: (linux-image-\d\S*)", text)
     if not found:
         raise CannotBoot(f"apt-cache knows no '{NEWEST}': try apt-get update, and a machine with Debian's packages")
     return found[1]
 
 
-def _unpack(packages: tuple[str, ...], tree: Path) -> None:
+def _unpack(packages: tuple[str, ...], tree: Path, apt: tuple[str, ...]) -> None:
     """Into a directory beside `tree` first, so that what a killed run leaves is not taken for whole."""
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=tree.parent) as directory:
         root = Path(directory, "root")
         # apt's own user may not come in here; the packages' signed checksums are compared all the same
-        _output("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *packages, cwd=Path(directory))
+        _output("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *apt, *packages, cwd=Path(directory))
         for package in sorted(Path(directory).glob("*.deb")):
             _output("dpkg-deb", "--extract", str(package), str(root))
         for modules in (root / "lib/modules").iterdir():
