@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from time import monotonic_ns
@@ -12,6 +13,9 @@ from xcapscript.kernel import bpf
 from xcapscript.runtime.attach.kinds import ATTACH
 from xcapscript.runtime.compiler_process import Loaded
 from xcapscript.unit import ENTRIES, HookKind, Unit
+
+SPARE = 1024
+"""Descriptors for all else."""
 
 FEW, WORKERS = 16, 8
 """Of links that are closed one after another, and threads that close more of them."""
@@ -29,6 +33,7 @@ class Probes:
     def attach(self) -> int:
         """Attach every program to its hook; how many there are. KernelError if one is refused: then none is left."""
         count = 0
+        self._make_room()
         try:
             for program, loaded in zip(self.unit.programs, self.loaded.programs, strict=True):
                 count += max(1, len(program.attachment.functions))
@@ -54,6 +59,14 @@ class Probes:
             return
         for link in reversed(links):
             os.close(link)
+
+    def _make_room(self) -> None:
+        """A descriptor for each function that is attached to; where the limit is lower, the kernel tells."""
+        wanted = SPARE + sum(len(program.attachment.functions) for program in self.unit.programs)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
     def start_timers(self) -> None:
         """Intervals begin to count."""

@@ -81,4 +81,7 @@ def _one(attachment: Attachment, program: int, symbol: str, cookie: int) -> list
         os.close(event)
         message = f"cannot attach to {attachment.kind}:{symbol}: {error.strerror}"
         raise KernelError(message, advice=ADVICE.get(error.errno or 0)) from error
-    return [event] if link is None else [link, event]
+    if link is None:
+        return [event]
+    os.close(event)  # the link holds it
+    return [link]
