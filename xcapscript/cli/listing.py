@@ -10,12 +10,18 @@ from xcapscript.diagnostics import escape
 from xcapscript.elf.binary import NotReadable
 from xcapscript.errors import KernelError
 from xcapscript.ir import Hook
-from xcapscript.kernel.facts import Kernel
+from xcapscript.kernel.facts import Function, Kernel
 from xcapscript.library import Library
+from xcapscript.sema.hooks.bindings import Bindings
+from xcapscript.sema.hooks.functions import function_hook
 from xcapscript.sema.hooks.programs import names_in
 from xcapscript.sema.hooks.resolve import SHORT_NAMES
 from xcapscript.sema.hooks.tracepoints import raw_tracepoint_hook, tracepoint_hook
-from xcapscript.unit import USER_KINDS
+from xcapscript.source import Source
+from xcapscript.syntax import ast
+from xcapscript.unit import ENTRIES, USER_KINDS, HookKind
+
+FUNCTION_KINDS = frozenset({HookKind.KPROBE, HookKind.KRETPROBE, HookKind.FENTRY, HookKind.FEXIT})
 
 
 def list_hooks(pattern: str, kernel: Kernel, library: Library, out: TextIO, errors: TextIO, *, verbose: bool) -> int:
@@ -24,6 +30,8 @@ def list_hooks(pattern: str, kernel: Kernel, library: Library, out: TextIO, erro
     kind, colon, target = pattern.partition(":")
     if colon and SHORT_NAMES.get(kind, kind) in USER_KINDS:
         return _list_program(kind, target, out, verbose=verbose)
+    if colon and SHORT_NAMES.get(kind, kind) in FUNCTION_KINDS:
+        return _list_functions(HookKind(SHORT_NAMES.get(kind, kind)), target, kernel, out, verbose=verbose)
     for name in _names(kernel, library, errors):
         if not (fnmatchcase(name, pattern) if set("*?[") & set(pattern) else pattern in name):
             continue
@@ -33,6 +41,42 @@ def list_hooks(pattern: str, kernel: Kernel, library: Library, out: TextIO, erro
             for line in _details(name, kernel):
                 print(f"    {line}", file=out)
     return count
+
+
+def _list_functions(kind: HookKind, target: str, kernel: Kernel, out: TextIO, *, verbose: bool) -> int:
+    """The kernel's functions, and with `verbose` those that cannot be attached to, and why; KernelError if none can."""
+    family = ENTRIES.get(kind, kind)
+    if not kernel.attaches(family):
+        raise KernelError(f"this kernel has no {family}s", advice="see 'xcap --doctor' for what works here")
+    count = 0
+    for name in kernel.functions(target if set("*?[") & set(target) else f"*{target}*"):
+        module, _, plain = name.rpartition(":")
+        facts, why_not = kernel.function(plain, module), kernel.why_not(plain)
+        if why_not is None and family is HookKind.FENTRY and (facts is None or facts.arguments is None):
+            why_not = "BTF has no prototype of it"
+        if why_not is not None and not verbose:
+            continue
+        count += 1
+        print(f"{kind}:{name}", file=out)
+        if verbose:
+            for line in _function_lines(kind, facts, why_not):
+                print(f"    {line}", file=out)
+    return count
+
+
+def _function_lines(kind: HookKind, facts: Function | None, why_not: str | None) -> Iterator[str]:
+    if facts is None or why_not is not None:
+        yield f"cannot be attached to: {why_not or 'there are several of that name'}"
+        return
+    if facts.arguments is None:
+        yield "BTF has no prototype of it: its arguments are arg0 ... arg5"
+        return
+    hook = function_hook(kind, facts, facts.name, Bindings(ast.Attach(facts.name, Source("-l", facts.name).span(0, 0))))
+    yield from _arguments(hook)
+    if hook.result is not None:
+        yield f"retval: {hook.result.type}"
+    if not hook.has_packet:
+        yield "it is handed no packet; a binding such as (skb=arg0) says where one is"
 
 
 def _list_program(kind: str, target: str, out: TextIO, *, verbose: bool) -> int:
@@ -60,10 +104,19 @@ def _names(kernel: Kernel, library: Library, errors: TextIO) -> Iterator[str]:
 
 def _details(name: str, kernel: Kernel) -> Iterator[str]:
     hook = _hook(name, kernel)
-    if hook is None:
-        return
+    if hook is not None:
+        yield from _arguments(hook)
+
+
+def _arguments(hook: Hook) -> Iterator[str]:
     for argument in hook.arguments:
-        mark = " (the packet)" if argument is hook.skb else " (the drop reason)" if argument is hook.reason else ""
+        mark = ""
+        if hook.packet is not None and argument is hook.packet.pointer:
+            mark = " (the packet)"
+        elif argument is hook.reason:
+            mark = " (the drop reason)"
+        elif argument is hook.sock:
+            mark = " (the socket)"
         yield f"args.{argument.name}: {argument.type}{mark}"
 
 

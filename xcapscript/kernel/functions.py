@@ -19,6 +19,9 @@ BLACKLIST = Path("/sys/kernel/debug/kprobes/blacklist")
 _TYPE = struct.Struct("=III")
 _HEADER = struct.Struct("=HBBIIIII")
 _CODE = "tTwW"
+_PADDING = ("__pfx_", "__cfi_")
+"""What lies before functions, and is called by nobody."""
+
 _VARIANT = re.compile(r"\.(?:isra|constprop|part|cold|llvm)\b.*")
 _PTR, _STRUCT, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _PROTO, _TYPE_TAG = 2, 4, 8, 9, 10, 11, 12, 13, 18
 _MODIFIERS = {_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG}
@@ -41,7 +44,7 @@ class SymbolTable:
             _, kind, rest = line.split(" ", 2)
             if kind in _CODE:
                 name, _, module = rest.partition("\t")
-                if module != "[bpf]":
+                if module != "[bpf]" and not name.startswith(_PADDING):
                     found.setdefault(name, module.strip("[]"))
         return found
 

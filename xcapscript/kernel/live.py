@@ -71,6 +71,13 @@ class LiveKernel:
     def functions(self, pattern: str, taking: Sequence[str] = ()) -> Sequence[str]:
         wanted_module, _, wanted = pattern.rpartition(":")
         found: set[str] = set()
+        if not taking:
+            # those without a prototype, too
+            for symbol, module in self.symbols.modules.items():
+                name = plain_name(symbol)
+                if fnmatchcase(name, wanted) and fnmatchcase(module, wanted_module or "*"):
+                    found.add(f"{module}:{name}" if module else name)
+            return sorted(found)
         for module in self._modules_with(wanted_module):
             types = self._btf_of(module)
             for name in types.prototypes.functions(taking) if types is not None else ():
