@@ -136,6 +136,15 @@ LAYERS = ("eth", "vlan", "arp", "ip", "ip6", "tcp", "udp", "icmp", "frag")
 RETVAL = "retval"
 RETVAL_DOC = "what the function returned, at kretprobe and fexit"
 
+ACTION = "action"
+ACTION_DOC = (
+    "what becomes of the packet: at xdp and tc hooks our own answer, which lets it pass; at tracepoints of XDP "
+    "(xdp_error) what its program said"
+)
+XDP_ACTION = EnumType("xdp_action", tuple(enumerate(f"XDP_{n}" for n in ["ABORTED", "DROP", "PASS", "TX", "REDIRECT"])))
+TC_ACTION = EnumType("tc_action", ((0xFFFFFFFF, "TC_ACT_UNSPEC"), (0, "TC_ACT_OK"), (2, "TC_ACT_SHOT")))
+"""include/uapi/linux/bpf.h; include/uapi/linux/pkt_cls.h, where they have no name. TC_ACT_UNSPEC is -1."""
+
 FLOW = "flow"
 FLOW_DOC = "protocol, addresses and ports of the packet"
 

@@ -20,6 +20,8 @@ class PacketForm(StrEnum):
     """What a hook's packet is handed over as, named as a binding group names it."""
 
     SKB = "skb"
+    XDP_BUFF = "xdp"
+    XDP_FRAME = "frame"
     BUFFER = "buf"
 
 

@@ -84,6 +84,11 @@ class Session:
         self._probes.start_timers()
         return count
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user may want to know of how programs were attached."""
+        return self._probes.notes
+
     def run(self, keep_on: Callable[[], bool]) -> None:
         """Poll until the script ends the run, `keep_on` says no, or output fails."""
         self._attempt(partial(self._run, keep_on))

@@ -24,6 +24,9 @@ class HookKind(StrEnum):
     USDT = "usdt"
     TRACEPOINT = "tracepoint"
     RAWTRACEPOINT = "rawtracepoint"
+    XDP = "xdp"
+    TC = "tc"
+    SOCKET = "socket"
     INTERVAL = "interval"
     BEGIN = "begin"
     END = "end"
@@ -35,6 +38,13 @@ ENTRIES = {
     HookKind.URETPROBE: HookKind.UPROBE,
 }
 """What is hit when a function is entered, that is looked at when it returns."""
+
+
+STACKLESS = frozenset({HookKind.XDP, HookKind.TC, HookKind.SOCKET})
+"""Kinds whose programs may not ask for the kernel's stack."""
+
+XDP_PASS, TC_ACT_UNSPEC = 2, -1
+"""What programs at xdp and tc hooks answer: the packet goes on as if they were not there."""
 
 
 class LinkType(IntEnum):
@@ -100,12 +110,25 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """A network interface, in the network namespace that the script calls so; empty: in our own."""
+
+    name: str
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.namespace}" if self.namespace else self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """Where a program is attached: `target` is the raw tracepoint's name, or 'category:name' of the tracepoint `id`.
 
     `period` of an interval is in ns. `functions` are the kernel's symbols that a kprobe or the like is attached to, all
     those of a wildcard whose packet is the same argument; they are in `module`, and the probe `offset` bytes behind.
     Those of a program are at `sites` of the file `path`, and are looked at in one `process` alone, if there is one.
+    `devices` are the interfaces of an xdp, tc or socket hook, all those of a wildcard; behind the target of a tc hook
+    stands which way.
     """
 
     kind: HookKind
@@ -118,11 +141,17 @@ class Attachment:
     path: str = ""
     sites: tuple[Site, ...] = ()
     process: int | None = None
+    devices: tuple[Device, ...] = ()
+
+    @property
+    def places(self) -> int:
+        """How many places in the kernel that is."""
+        return max(1, len(self.functions), len(self.devices))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of each function, or else of the one place, what the kernel calls it."""
-        return self.functions or (self.target.rpartition(":")[2],)
+        return self.functions or ((self.target,) if self.devices else (self.target.rpartition(":")[2],))
 
 
 @dataclass(frozen=True, slots=True)

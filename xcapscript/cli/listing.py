@@ -13,6 +13,7 @@ from xcapscript.ir import Hook
 from xcapscript.kernel.facts import Function, Kernel
 from xcapscript.library import Library
 from xcapscript.sema.hooks.bindings import Bindings
+from xcapscript.sema.hooks.devices import DEVICE_KINDS, WAYS, packet_of
 from xcapscript.sema.hooks.functions import function_hook
 from xcapscript.sema.hooks.programs import names_in
 from xcapscript.sema.hooks.resolve import SHORT_NAMES
@@ -100,9 +101,23 @@ def _names(kernel: Kernel, library: Library, errors: TextIO) -> Iterator[str]:
         yield from (f"tracepoint:{name}" for name in kernel.tracepoints())
     except KernelError as error:
         print(f"xcap: tracepoints are not listed: {error.message}", file=errors)
+    yield from device_hooks(kernel)
+
+
+def device_hooks(kernel: Kernel) -> Iterator[str]:
+    """The hooks at the network interfaces of our own namespace."""
+    for name in kernel.interfaces(""):
+        yield from (f"xdp:{name}", *(f"tc:{name}:{way}" for way in WAYS), f"socket:{name}")
 
 
 def _details(name: str, kernel: Kernel) -> Iterator[str]:
+    kind, _, target = name.partition(":")
+    if kind in DEVICE_KINDS:
+        packet = packet_of(HookKind(kind))
+        yield f"{packet.pointer.name}: {packet.pointer.type} (the packet)"
+        if kind == HookKind.XDP and (program := kernel.xdp_program(target)):
+            yield f"cannot be attached to: the interface has {program} already"
+        return
     hook = _hook(name, kernel)
     if hook is not None:
         yield from _arguments(hook)

@@ -79,6 +79,9 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
         session = Session(unit, loaded, outputs, options.count)
         try:
             probes = session.start()
+            if options.verbose:
+                for note in session.notes:
+                    print(note, file=errors)
             _say(errors, options, f"{probes} probe{'s' if probes != 1 else ''} attached")
             for path in outputs.named_by_us:
                 _say(errors, options, f"packets go to {escape(path)}")

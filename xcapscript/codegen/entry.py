@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xcapscript.builtins import Needs
+from xcapscript.codegen.access import becomes_skb
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.shell import argument
 from xcapscript.codegen.stmt import Context
@@ -91,7 +92,7 @@ def write_saved(out: Emitter, probe: Probe, context: Context) -> None:
         with out.block("else"):
             out.line("bpf_probe_read_kernel(scratch->saved.bytes, XCAP_WINDOW, scratch->bytes);")
     out.line("bpf_probe_read_kernel(&scratch->saved.hit, sizeof(*hit), hit);")
-    if probe.hook.skb is not None and probe.needs >= Needs.SKB:
+    if becomes_skb(probe.hook) and probe.needs >= Needs.SKB:
         out.line("bpf_probe_read_kernel(&scratch->saved.skb, sizeof(*skb), &scratch->skb);")
     out.line(f"u64 call = {_call(probe, entered=True)};")
     out.line(f"xcap_saved_{number}_map.update(&call, &scratch->saved);")
@@ -107,7 +108,7 @@ def write_restored(out: Emitter, probe: Probe, context: Context) -> None:
     out.line("bpf_probe_read_kernel(&scratch->saved, sizeof(scratch->saved), saved);")
     out.line(f"xcap_saved_{number}_map.delete(&call);")
     out.line("bpf_probe_read_kernel(hit, sizeof(*hit), &scratch->saved.hit);")
-    if probe.hook.skb is not None and probe.needs >= Needs.SKB:
+    if becomes_skb(probe.hook) and probe.needs >= Needs.SKB:
         out.line("skb = scratch->saved.has_skb ? &scratch->saved.skb : NULL;")
         out.line('asm volatile("" : "+r"(skb));')
     if probe.needs >= Needs.PACKET:

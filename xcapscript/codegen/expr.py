@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from itertools import count
 from typing import assert_never
 
-from xcapscript.builtins import LAYERS
+from xcapscript.builtins import LAYERS, Builtin
+from xcapscript.codegen.access import helper_of
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.literals import WORD, c_identifier, c_int, c_ip
 from xcapscript.codegen.shell import argument
@@ -15,6 +16,7 @@ from xcapscript.codegen.strings import Strings
 from xcapscript.codegen.structs import ctype, members
 from xcapscript.codegen.wide import WIDE, same_flow, same_text, store_wide
 from xcapscript.errors import CompilerBug
+from xcapscript.ir import Packet
 from xcapscript.layout import Layout, lay_out, size_of
 from xcapscript.nodes import (
     AddressConstant,
@@ -30,7 +32,6 @@ from xcapscript.nodes import (
     FlowValue,
     Has,
     HasKey,
-    HookArgument,
     Inlined,
     InNetwork,
     Load,
@@ -89,7 +90,7 @@ class Values:
         self._program = program
         self._filters = filters
         self._numbers = count()
-        self._skb: HookArgument | None = None
+        self._packet_of_hook: Packet | None = None
         self._ends: list[str] = []
         self._variables: dict[int, str] = {}
         self.scratch: dict[str, Layout] = {}
@@ -100,9 +101,14 @@ class Values:
         """The C function that reads a number where a pointer points: in the kernel, or in the program that runs."""
         return "xcap_peek_user" if self._kind in USER_KINDS else "xcap_peek"
 
-    def set_packet(self, skb: HookArgument | None) -> None:
-        """Which argument of the hook is its packet."""
-        self._skb = skb
+    def set_packet(self, packet: Packet | None) -> None:
+        """Which argument of the hook is its packet, and what that is."""
+        self._packet_of_hook = packet
+
+    def helper(self, builtin: Builtin) -> str:
+        """The C function of a builtin value here."""
+        packet = self._packet_of_hook
+        return helper_of(self._kind, builtin.helper or "", packet.form if packet is not None else None)
 
     def number(self, out: Emitter, value: Expression) -> str:
         """A C expression, in parentheses or atomic, for a number; what must be done before goes to `out`."""
@@ -118,7 +124,7 @@ class Values:
             case PlaceWithin(first, last):
                 return f"(XCAP_ORDINAL(place) - {c_int(first)} <= {c_int(last - first)})"
             case BuiltinValue(builtin):
-                return f"{builtin.helper}(hit, skb)"
+                return f"{self.helper(builtin)}(hit, skb)"
             case ArgumentValue():
                 return self._argument(out, value)
             case PacketPointer():
@@ -260,9 +266,9 @@ class Values:
         return self._scalar(name) if isinstance(value.type, PointerType) else name
 
     def _packet(self) -> str:
-        if self._skb is None:
+        if self._packet_of_hook is None:
             raise CompilerBug("a packet's address is wanted where there is none")
-        return self._scalar(argument(self._kind, self._skb.place, "u64"))
+        return self._scalar(argument(self._kind, self._packet_of_hook.pointer.place, "u64"))
 
     def _scalar(self, pointer: str) -> str:
         """A pointer as a number: what the verifier takes for a pointer cannot be masked or shifted."""

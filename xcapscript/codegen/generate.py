@@ -49,7 +49,7 @@ DEFAULT_MAX_KEYS = 10240
 GENERATED = "generated"
 """What clang calls that which the script has no lines for."""
 
-HEADERS = ("packet", "user", "values", "describe", "entry", "send", "socket", "tunnel", "layers")
+HEADERS = ("packet", "user", "values", "describe", "entry", "xdp", "send", "socket", "tunnel", "layers")
 LAYERS_WINDOW = 128
 """Holds the headers of nearly all packets: Ethernet, two VLAN tags, IP with options, TCP."""
 

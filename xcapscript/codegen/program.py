@@ -6,6 +6,7 @@ import struct
 from dataclasses import replace
 
 from xcapscript.builtins import Needs
+from xcapscript.codegen.access import CONTEXTS, access_of, becomes_skb, helper_of, reach
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.entry import entry_kind, keeps_entry, write_restored, write_saved
 from xcapscript.codegen.literals import c_int
@@ -43,7 +44,7 @@ def write_body(
 ) -> None:
     """Write the body of a probe's function; `filters` has the C names of an expression's two functions."""
     limited = limited and any(map(is_shown, walk(probe.body)))
-    context.values.set_packet(probe.hook.skb)
+    context.values.set_packet(probe.hook.packet)
     if is_user(probe):
         write_locals(out, probe)
     else:
@@ -160,12 +161,12 @@ def write_locals(out: Emitter, probe: Probe) -> None:
     out.line("u32 lost = 0;")
     out.line("struct xcap_hit *hit = &scratch->hit;")
     out.line("const struct sk_buff *skb = NULL;")
-    typed = probe.hook.attachment.kind is HookKind.RAWTRACEPOINT
-    access = "XCAP_TYPED ? XCAP_TRUSTED : XCAP_KERNEL" if typed else "XCAP_USER" if is_user(probe) else "XCAP_KERNEL"
-    out.line(f"const int access = {access};")
+    out.line(f"const int access = {access_of(probe.hook)};")
     if is_user(probe):
         out.line("hit->user = 1;")
     out.line("struct xcap_dynptr dynptr;")
+    if probe.hook.attachment.kind in CONTEXTS:
+        out.line("dynptr.opaque[0] = (u64)ctx;")
     if len(probe.hook.attachment.functions) > 1:
         out.line("u32 place = xcap_place_of(ctx);")
 
@@ -174,17 +175,17 @@ def write_hit(out: Emitter, probe: Probe, context: Context) -> None:
     """Count the hit, and reach its packet and its socket."""
     out.line("counters->hits++;")
     if context.process is not None and probe.hook.attachment.kind not in TIMERS:
-        with out.block(f"if (bpf_get_current_pid_tgid() >> 32 != {context.process:d})"):
+        pid = helper_of(probe.hook.attachment.kind, "xcap_pid")
+        with out.block(f"if ({pid}(hit, skb) != {context.process:d})"):
             out.line("counters->no_condition++;")
             out.line("return 0;")
     kind = entry_kind(probe)
     needs_skb = probe.needs >= Needs.SKB or context.interface is not None
     if needs_skb and probe.hook.sock is not None:
         out.line(f"hit->socket = {argument(kind, probe.hook.sock.place, 'u64')};")
-    if needs_skb and probe.hook.skb is not None:
-        pointer = argument(kind, probe.hook.skb.place, "void *")
-        reach = "XCAP_SKB" if kind is HookKind.RAWTRACEPOINT else "xcap_copy_skb"
-        out.line(f"skb = {reach}(&scratch->skb, {pointer});")
+    if needs_skb and probe.hook.packet is not None and becomes_skb(probe.hook):
+        pointer = argument(kind, probe.hook.packet.pointer.place, "void *")
+        out.line(f"skb = {reach(probe.hook, kind)}(&scratch->skb, {pointer});")
         if probe.hook.sock is None:
             with out.block("if (!skb)"):
                 out.line("counters->no_packet++;")
@@ -215,7 +216,7 @@ def write_found(out: Emitter, probe: Probe) -> None:
         write_buffer_found(out, probe)
         return
     found = []
-    if probe.hook.skb is not None:
+    if becomes_skb(probe.hook):
         guard = "skb && " if probe.hook.sock is not None else ""
         found.append(f"{guard}xcap_find_packet(hit, skb, access, &dynptr, scratch->bytes)")
     if probe.hook.sock is not None:

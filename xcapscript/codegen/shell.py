@@ -21,6 +21,9 @@ TEMPLATES = {
     HookKind.USDT: "kprobe.c",
     HookKind.RAWTRACEPOINT: "rawtracepoint.c",
     HookKind.TRACEPOINT: "tracepoint.c",
+    HookKind.XDP: "xdp.c",
+    HookKind.TC: "tc.c",
+    HookKind.SOCKET: "socket.c",
     HookKind.INTERVAL: "timer.c",
     HookKind.BEGIN: "timer.c",
     HookKind.END: "timer.c",
@@ -37,6 +40,8 @@ def function_text(kind: HookKind, title: str, function: str, body: str) -> str:
 def argument(kind: HookKind, place: int, ctype: str) -> str:
     """C text of an argument of the hook, as `ctype`."""
     match kind:
+        case HookKind.XDP | HookKind.TC | HookKind.SOCKET:
+            return f"(({ctype})ctx)"
         case HookKind.RAWTRACEPOINT | HookKind.FENTRY | HookKind.FEXIT:
             return f"(({ctype})ctx->args[{place:d}])"
         case HookKind.KRETPROBE | HookKind.URETPROBE if place == RESULT:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from xcapscript.codegen.access import CONTEXTS
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.expr import Values
 from xcapscript.codegen.literals import c_string
@@ -185,9 +186,9 @@ def _send_packet(out: Emitter, context: Context, spec: EventSpec, snaplen: int, 
     # BCC makes ringbuf_reserve(0) a call of bpf_ringbuf_reserve() with the map: here that gives the map.
     out.line("void *(*bpf_ringbuf_reserve)(void *, u64, u64) = xcap_itself;")
     out.line("long failed = 1; /* above 0: not tried, or the pages could not be read */")
-    out.line(f"if (access == XCAP_TRUSTED && skb && hit->cap_len > {LARGEST_COPY})")
+    out.line(f"if (XCAP_SENDS_LARGE(access) && skb && hit->cap_len > {LARGEST_COPY})")
     ring = "xcap_events.ringbuf_reserve(0), xcap_wakeup(control)"
-    out.line(f"\tfailed = xcap_send_large(hit, skb, &dynptr, {ring}, {snaplen});")
+    out.line(f"\tfailed = xcap_send_large(hit, skb, access, &dynptr, {ring}, {snaplen});")
     with out.block("if (failed > 0)"):
         _read_bytes(out, snaplen)
         out.line(f"failed = {submission(context.buffer, '&hit->event', 'sizeof(hit->event) + cap')};")
@@ -196,8 +197,9 @@ def _send_packet(out: Emitter, context: Context, spec: EventSpec, snaplen: int, 
 
 def _may_be_large(context: Context, spec: EventSpec, snaplen: int) -> bool:
     """Whether a record may be larger than the program's own memory: where the kernel reads packets for it."""
-    typed = spec.attachment.kind is HookKind.RAWTRACEPOINT
-    return typed and context.buffer is Buffer.RING and snaplen > LARGEST_COPY
+    kind = spec.attachment.kind
+    by_kernel = kind is HookKind.RAWTRACEPOINT or kind in CONTEXTS
+    return by_kernel and context.buffer is Buffer.RING and snaplen > LARGEST_COPY
 
 
 def _print_stack(out: Emitter, context: Context, statement: PrintStack) -> None:

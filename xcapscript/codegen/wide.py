@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from xcapscript.builtins import Builtin
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.literals import WORD, c_word
 from xcapscript.errors import CompilerBug
@@ -36,6 +37,8 @@ class Writer(Protocol):
 
     @property
     def peek(self) -> str: ...
+
+    def helper(self, builtin: Builtin) -> str: ...
 
     def number(self, out: Emitter, value: Expression) -> str: ...
 
@@ -75,7 +78,7 @@ def _store_string(values: Writer, out: Emitter, target: str, value: Expression, 
         case BuiltinValue(builtin, StringType(own)):
             if own < size:
                 out.line(f"__builtin_memset({target}, 0, {size});")
-            out.line(f"{builtin.helper}(hit, skb, {target});")
+            out.line(f"{values.helper(builtin)}(hit, skb, {target});")
         case ArgumentValue(place, StringType(own)):
             out.line(f"__builtin_memset({target}, 0, {size});")
             source = f"(char *)ctx + {place.place:d}"

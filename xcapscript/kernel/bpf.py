@@ -20,7 +20,7 @@ from mmap import PAGESIZE
 from pathlib import Path
 
 from xcapscript.errors import KernelError
-from xcapscript.kernel.libbpf import BatchOptions, MapInfo, RunOptions, check, libc, load
+from xcapscript.kernel.libbpf import BatchOptions, LinkOptions, MapInfo, ProgramInfo, RunOptions, check, libc, load
 
 _BATCH = 1024
 _TOKEN_SIZE = 8  # of a hash map's batch token (4 is used); an array's is as big as its key
@@ -215,9 +215,26 @@ def _attributes(kind: int, config: int, flags: int, wake_up: int) -> bytes:
     return struct.pack("=IIQQQQQIIQ", kind, _PERF_ATTR_SIZE_VER0, config, 1, _PERF_SAMPLE_RAW, 0, flags, wake_up, 0, 0)
 
 
-def link_create(prog_fd: int, target_fd: int, attach_type: int) -> int:
+def link_create(prog_fd: int, target_fd: int, attach_type: int, flags: int = 0) -> int:
     """Attach to what `target_fd` (an interface's index for some types) names, until the descriptor is closed."""
-    return check(load().bpf_link_create(prog_fd, target_fd, attach_type, None))
+    options = LinkOptions(sz=ctypes.sizeof(LinkOptions), flags=flags)
+    return check(load().bpf_link_create(prog_fd, target_fd, attach_type, ctypes.byref(options)))
+
+
+def program_name(number: int) -> str:
+    """What the program of that id is called; empty if that cannot be asked."""
+    try:
+        descriptor = check(load().bpf_prog_get_fd_by_id(number))
+    except OSError:
+        return ""
+    try:
+        info, size = ProgramInfo(), ctypes.c_uint32(ctypes.sizeof(ProgramInfo))
+        check(load().bpf_obj_get_info_by_fd(descriptor, ctypes.byref(info), ctypes.byref(size)))
+        return bytes(info.name).decode("ascii", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def _one_by_one(fd: int, key_size: int, value_size: int) -> Iterator[tuple[bytes, bytes]]:

@@ -124,6 +124,17 @@ class Kernel(Protocol):
     def tracepoints(self) -> Sequence[str]:
         """All tracepoints as 'category:name', sorted."""
 
+    def interfaces(self, namespace: str) -> Sequence[str]:
+        """The network interfaces of the namespace that a name or `pid:N` stands for, of our own for an empty one;
+        sorted. NotFound if there is no such namespace.
+        """
+
+    def xdp_program(self, interface: str) -> str | None:
+        """The XDP program that an interface of our own namespace has already, in words."""
+
+    def namespaces_with(self, interface: str) -> Sequence[str]:
+        """The names of the network namespaces that have an interface of that name, sorted."""
+
     def enum(self, name: str) -> EnumType | None:
         """The kernel's `enum NAME`, with the members' names as the kernel spells them."""
 

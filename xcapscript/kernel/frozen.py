@@ -95,6 +95,22 @@ class FrozenKernel:
     def tracepoints(self) -> Sequence[str]:
         return sorted(self._facts["tracepoints"])
 
+    def interfaces(self, namespace: str) -> Sequence[str]:
+        known: dict[str, list[str]] = self._facts.get("interfaces", {})
+        if namespace not in known:
+            raise NotFound(
+                f"there is no network namespace '{namespace}'", *did_you_mean(namespace, filter(None, known))
+            )
+        return sorted(known[namespace])
+
+    def xdp_program(self, interface: str) -> str | None:
+        found: str | None = self._facts.get("xdp_programs", {}).get(interface)
+        return found
+
+    def namespaces_with(self, interface: str) -> Sequence[str]:
+        known: dict[str, list[str]] = self._facts.get("interfaces", {})
+        return sorted(namespace for namespace, names in known.items() if namespace and interface in names)
+
     def enum(self, name: str) -> EnumType | None:
         members = self._facts["enums"].get(name)
         return EnumType(name, tuple((value, member) for value, member in members)) if members is not None else None
@@ -197,9 +213,10 @@ def freeze(
         "raw_tracepoints": raw,
         "tracepoints": records,
         "structs": shapes,
-        # what a machine has of these is no fact about its kernel: two for tests
+        # what a machine has of these is no fact about its kernel: some for tests
         "namespaces": {"blue": 4026532281},
         "cgroups": {"/system.slice": 4711},
+        "interfaces": {"": ["eth0", "eth1", "lo", "veth7"], "blue": ["lo", "vb"]},
     }
     if prototypes or reasons:
         facts["functions"] = prototypes

@@ -26,7 +26,8 @@ _KCONFIG = Path("include/linux/kconfig.h")
 
 _STRUCTS = (
     *("sk_buff", "skb_shared_info", "sock", "inet_sock", "tcp_sock", "udp_sock", "net_device", "netdev_queue", "net"),
-    *("xdp_buff", "xdp_frame", "task_struct", "pt_regs", "nsproxy", "napi_struct", "neighbour", "dst_entry"),
+    *("xdp_buff", "xdp_frame", "xdp_rxq_info", "task_struct", "cred", "css_set", "cgroup", "kernfs_node", "pt_regs"),
+    *("nsproxy", "napi_struct", "neighbour", "dst_entry"),
     *("ethhdr", "vlan_hdr", "vlan_ethhdr", "arphdr", "iphdr", "ipv6hdr", "tcphdr", "udphdr", "icmphdr", "icmp6hdr"),
 )
 _ENUMS = ("skb_drop_reason", "sk_rst_reason")
@@ -38,7 +39,10 @@ _TYPEDEFS = (
     *("ktime_t", "netdev_features_t", "possible_net_t"),
 )
 # What our own C asks with #ifdef, as kernels differ in it.
-_MEMBERS = {("sk_buff", "vlan_all"): "XCAP_SKB_VLAN_ALL"}
+_MEMBERS = {
+    ("sk_buff", "vlan_all"): "XCAP_SKB_VLAN_ALL",
+    ("skb_shared_info", "xdp_frags_size"): "XCAP_XDP_FRAGS_SIZE",
+}
 _ROOTS = (
     *((Kind.TYPEDEF, name) for name in _TYPEDEFS),
     *((Kind.STRUCT, name) for name in _STRUCTS),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from xcapscript.kernel.libbpf import check, libc
 
@@ -15,6 +16,8 @@ _NAMED = (Path("/run/netns"), Path("/run/docker/netns"))
 """Namespaces that no process may live in."""
 
 _CLONE_NEWNET = 0x40000000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,20 @@ class Interfaces:
 def own_interfaces() -> frozenset[str]:
     """Those of our own namespace."""
     return _names(_OWN)
+
+
+def interfaces_in(namespace: Path | None) -> frozenset[str]:
+    """Those of the namespace at a path (None: of our own). OSError if it may not be entered."""
+    return within(namespace, own_interfaces)
+
+
+def named_interfaces() -> Iterator[tuple[str, frozenset[str]]]:
+    """Those of each namespace that has a name of ip-netns(8) and may be entered."""
+    for path in _entries(_NAMED[0]):
+        try:
+            yield path.name, _names_within(path)
+        except OSError:
+            continue  # it is closed to us, or went away
 
 
 def known_interfaces() -> Interfaces:
@@ -59,12 +76,17 @@ def _processes() -> Iterator[Path]:
 
 def _named_namespaces() -> Iterator[Path]:
     for directory in _NAMED:
-        try:
-            yield from directory.iterdir()
-        except FileNotFoundError:
-            continue
-        except PermissionError:
-            yield directory
+        yield from _entries(directory)
+
+
+def _entries(directory: Path) -> Iterator[Path]:
+    """What is in it; where we may not look, itself, which can as little be entered."""
+    try:
+        yield from directory.iterdir()
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        yield directory
 
 
 def _names(path: Path) -> frozenset[str]:
@@ -81,20 +103,22 @@ def _names_if_there(path: Path) -> frozenset[str]:
 
 
 def _names_within(path: Path) -> frozenset[str]:
-    """Those of the namespace at a path, seen by a thread of its own, which enters it. OSError if it may not."""
-    found: list[frozenset[str] | OSError] = []
+    """Those of the namespace at a path. OSError if it may not be entered."""
+    return within(path, own_interfaces)
 
-    def look() -> None:
-        try:
-            with path.open("rb", buffering=0) as file:
-                check(libc().setns(file.fileno(), ctypes.c_int(_CLONE_NEWNET)))
-            found.append(_names(_OWN))
-        except OSError as error:
-            found.append(error)
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    thread.join()
-    if isinstance(found[0], OSError):
-        raise found[0]
-    return found[0]
+def within(namespace: Path | None, what: Callable[[], T]) -> T:
+    """What a function gives in the network namespace at a path (None: in our own): a thread of its own enters it.
+
+    OSError if it may not, and what the function raises.
+    """
+    if namespace is None:
+        return what()
+
+    def enter() -> T:
+        with namespace.open("rb", buffering=0) as file:
+            check(libc().setns(file.fileno(), ctypes.c_int(_CLONE_NEWNET)))
+        return what()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(enter).result()

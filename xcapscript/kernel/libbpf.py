@@ -75,6 +75,29 @@ class LoadOptions(ctypes.Structure):
     ]
 
 
+class LinkOptions(ctypes.Structure):
+    """The beginning of struct bpf_link_create_opts."""
+
+    _fields_ = [("sz", ctypes.c_size_t), ("flags", ctypes.c_uint32)]
+
+
+class ProgramInfo(ctypes.Structure):
+    """The beginning of struct bpf_prog_info."""
+
+    _fields_ = [
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("tag", ctypes.c_uint8 * 8),
+        ("lengths", ctypes.c_uint32 * 2),
+        ("instructions", ctypes.c_uint64 * 2),
+        ("load_time", ctypes.c_uint64),
+        ("created_by_uid", ctypes.c_uint32),
+        ("nr_map_ids", ctypes.c_uint32),
+        ("map_ids", ctypes.c_uint64),
+        ("name", ctypes.c_char * 16),
+    ]
+
+
 class MapInfo(ctypes.Structure):
     """The beginning of struct bpf_map_info."""
 
@@ -148,6 +171,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map_lookup_elem": (ctypes.c_int, (_Fd, ctypes.c_char_p, ctypes.c_void_p)),
     "bpf_map_update_elem": (ctypes.c_int, (_Fd, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64)),
     "bpf_obj_get_info_by_fd": (ctypes.c_int, (_Fd, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32))),
+    "bpf_prog_get_fd_by_id": (_Fd, (ctypes.c_uint32,)),
     "bpf_prog_load": (
         _Fd,
         (

@@ -7,12 +7,15 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from socket import if_nametoindex
 
 from xcapscript.errors import KernelError
 from xcapscript.kernel import places
 from xcapscript.kernel.btf import Btf
 from xcapscript.kernel.facts import Function, RawTracepoint, Struct, Tracepoint
 from xcapscript.kernel.functions import SymbolTable, blacklisted, plain_name
+from xcapscript.kernel.interfaces import interfaces_in, named_interfaces
+from xcapscript.kernel.netlink import xdp_program
 from xcapscript.kernel.tracefs import Tracefs
 from xcapscript.types import EnumType, StructType
 
@@ -127,6 +130,22 @@ class LiveKernel:
 
     def tracepoints(self) -> Sequence[str]:
         return self.tracefs.names
+
+    def interfaces(self, namespace: str) -> Sequence[str]:
+        path = places.namespace_path(namespace) if namespace else None
+        try:
+            return sorted(interfaces_in(path))
+        except OSError as error:
+            raise KernelError(f"cannot look into network namespace '{namespace}': {error.strerror}") from None
+
+    def xdp_program(self, interface: str) -> str | None:
+        try:
+            return xdp_program(if_nametoindex(interface))
+        except OSError:
+            return None  # the interface went away
+
+    def namespaces_with(self, interface: str) -> Sequence[str]:
+        return sorted(name for name, names in named_interfaces() if interface in names)
 
     def enum(self, name: str) -> EnumType | None:
         return self.btf.enum(name)

@@ -28,6 +28,15 @@ _UNIFIED = "0::"
 """How the line of /proc/PID/cgroup begins that is about version 2."""
 
 
+def namespace_path(text: str) -> Path:
+    """The file of the namespace that a text names; NotFound if there is none."""
+    network_namespace(text)
+    process = _PROCESS.fullmatch(text)
+    if process is not None:
+        return PROC / process[1] / "ns" / "net"
+    return Path(text) if "/" in text else NAMESPACES / text
+
+
 def network_namespace(text: str) -> int:
     """The inode of the namespace that a text names; NotFound if there is none."""
     if process := _PROCESS.fullmatch(text):

@@ -1,5 +1,6 @@
 """Programs that libbpf loads, since BCC does not know their kinds: typed raw tracepoints, fentry and fexit
-(BPF_PROG_TYPE_TRACING), kprobes at many functions. What BCC compiled is given calls of kernel functions first.
+(BPF_PROG_TYPE_TRACING), kprobes at many functions, those of network interfaces. What BCC compiled is given calls of
+kernel functions first.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from dataclasses import dataclass
 from xcapscript.kernel.libbpf import BtfInfo, LoadOptions, check, check_pointer
 from xcapscript.kernel.libbpf import load as libbpf
 
-BPF_PROG_TYPE_TRACING = 26
+BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_TRACING = 1, 3, 6, 26
+BPF_F_XDP_HAS_FRAGS = 1 << 5
 BPF_TRACE_RAW_TP = 23
+_CALL_KERNEL_FUNCTIONS = frozenset(
+    {BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_TRACING}
+)
 BPF_PSEUDO_KFUNC_CALL = 2
 _BTF_KIND_STRUCT, _BTF_KIND_FUNC = 4, 12
 _CALL, _MOVE = 0x85, 0xB7
@@ -56,7 +61,7 @@ class Load:
     """How one copy of a program is loaded: BPF_PROG_TYPE_*, and for some the BPF_* that it is to be attached as.
 
     `target` is the function or the tracepoint, of `module`, by which a tracing program is typed. `cookie` is what the
-    program is told of where it is, by a kernel that has no cookies for what it attaches.
+    program is told of where it is, by a kernel that has no cookies for what it attaches. `flags` are BPF_F_*.
     """
 
     type: int
@@ -64,6 +69,7 @@ class Load:
     target: str = ""
     module: str = ""
     cookie: int | None = None
+    flags: int = 0
 
 
 def load_typed(name: str, tracepoint: str, code: bytes) -> int:
@@ -73,7 +79,7 @@ def load_typed(name: str, tracepoint: str, code: bytes) -> int:
 
 def load_copy(name: str, code: bytes, load: Load) -> int:
     """The descriptor of a program, whose placeholders are replaced. Raises Refused."""
-    functions = _btf_ids(tuple(PLACEHOLDERS), _BTF_KIND_FUNC) if load.type == BPF_PROG_TYPE_TRACING else {}
+    functions = _btf_ids(tuple(PLACEHOLDERS), _BTF_KIND_FUNC) if load.type in _CALL_KERNEL_FUNCTIONS else {}
     finished = with_kernel_functions(code, {PLACEHOLDERS[name]: functions[name] for name in functions})
     finished = with_place(finished, load.cookie)
     try:
@@ -129,6 +135,17 @@ def reads_paged_data() -> bool:
     return True
 
 
+@functools.cache
+def has_xdp_frags() -> bool:
+    """Whether an XDP program may be given packets in several buffers (Linux 5.18), asked by loading one that may."""
+    code = _INSTRUCTION.pack(_MOVE, 0, 0, 2) + _INSTRUCTION.pack(0x95, 0, 0, 0)
+    try:
+        os.close(load_copy("xcap_asks", code, Load(BPF_PROG_TYPE_XDP, flags=BPF_F_XDP_HAS_FRAGS)))
+    except OSError:
+        return False
+    return True
+
+
 def macros() -> dict[str, int]:
     """What the fixed C calls the numbers of kernel functions and types."""
     types = _btf_ids(CAST_TYPES, _BTF_KIND_STRUCT)
@@ -136,6 +153,7 @@ def macros() -> dict[str, int]:
         **{f"XCAP_{name}": number for name, number in PLACEHOLDERS.items()},
         **{f"XCAP_TYPE_{name}": number for name, number in types.items()},
         "XCAP_PLACE": PLACE,
+        "XCAP_XDP_FRAGS": int(has_xdp_frags()),
     }
 
 
@@ -151,7 +169,7 @@ def _btf_ids(names: tuple[str, ...], kind: int) -> dict[str, int]:
 
 
 def _load(name: str, load: Load, code: bytes, log: ctypes.Array[ctypes.c_char] | None) -> int:
-    options = LoadOptions(sz=ctypes.sizeof(LoadOptions), expected_attach_type=load.attach)
+    options = LoadOptions(sz=ctypes.sizeof(LoadOptions), expected_attach_type=load.attach, prog_flags=load.flags)
     if load.module:
         options.attach_btf_id, options.attach_btf_obj_fd = _in_module(load.target, load.module)
     elif load.target:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import assert_never
 
 from xcapscript.kernel.kprobes import BPF_PROG_TYPE_KPROBE, BPF_TRACE_KPROBE_MULTI, has_cookies, has_multi
-from xcapscript.kernel.typed import BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, Load
+from xcapscript.kernel.typed import (
+    BPF_F_XDP_HAS_FRAGS,
+    BPF_PROG_TYPE_SCHED_CLS,
+    BPF_PROG_TYPE_SOCKET_FILTER,
+    BPF_PROG_TYPE_TRACING,
+    BPF_PROG_TYPE_XDP,
+    BPF_TRACE_RAW_TP,
+    Load,
+    has_xdp_frags,
+)
 from xcapscript.unit import Attachment, HookKind, Program
 
 BPF_TRACE_FENTRY, BPF_TRACE_FEXIT = 24, 25
@@ -20,6 +29,12 @@ def loads(program: Program, kind: HookKind) -> list[Load]:
             return [Load(BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_RAW_TP, attachment.target)]
         case HookKind.TRACEPOINT:
             return [Load(BPF_PROG_TYPE_TRACEPOINT)]
+        case HookKind.SOCKET:
+            return [Load(BPF_PROG_TYPE_SOCKET_FILTER)]
+        case HookKind.TC:
+            return [Load(BPF_PROG_TYPE_SCHED_CLS)]
+        case HookKind.XDP:
+            return [Load(BPF_PROG_TYPE_XDP, flags=BPF_F_XDP_HAS_FRAGS if has_xdp_frags() else 0)]
         case HookKind.INTERVAL | HookKind.BEGIN | HookKind.END:
             # run by user space through BPF_PROG_TEST_RUN, which raw tracepoints have without a context (kernel 5.10)
             return [Load(BPF_PROG_TYPE_RAW_TRACEPOINT)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-import os
 import resource
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from time import monotonic_ns
 
 from xcapscript.kernel import bpf
+from xcapscript.runtime.attach.held import Held, let_go
 from xcapscript.runtime.attach.kinds import ATTACH
 from xcapscript.runtime.compiler_process import Loaded
 from xcapscript.unit import ENTRIES, HookKind, Unit
@@ -27,7 +27,7 @@ class Probes:
 
     unit: Unit
     loaded: Loaded
-    _links: list[int] = field(default_factory=list)
+    _links: list[int | Held] = field(default_factory=list)
     _due: list[tuple[int, int]] = field(default_factory=list)
 
     def attach(self) -> int:
@@ -36,7 +36,7 @@ class Probes:
         self._make_room()
         try:
             for program, loaded in zip(self.unit.programs, self.loaded.programs, strict=True):
-                count += max(1, len(program.attachment.functions))
+                count += program.attachment.places
                 kind = program.attachment.kind
                 if kind in ATTACH:
                     if loaded.entries:
@@ -49,16 +49,21 @@ class Probes:
             raise
         return count
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user may want to know of how programs were attached."""
+        return tuple(link.note for link in self._links if not isinstance(link, int) and link.note)
+
     def detach(self) -> None:
         """Detach every program. One that is just running on another CPU ends by itself."""
         links, self._links[:] = list(self._links), ()
         if len(links) > FEW:
             # each waits for the kernel
             with ThreadPoolExecutor(WORKERS) as pool:
-                list(pool.map(os.close, links))
+                list(pool.map(let_go, links))
             return
         for link in reversed(links):
-            os.close(link)
+            let_go(link)
 
     def _make_room(self) -> None:
         """A descriptor for each function that is attached to; where the limit is lower, the kernel tells."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from xcapscript.builtins import BUILTINS, FLOW, REASON, RETVAL, STATE_PREFIXES
+from xcapscript.builtins import ACTION, BUILTINS, FLOW, REASON, RETVAL, STATE_PREFIXES
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.kernel.facts import NotFound
 from xcapscript.nodes import (
@@ -48,7 +48,7 @@ VALUE = re.compile(r"reason|skb|sk|arg[0-9]+")
 """Names of values that no enum has."""
 PREFIXES = ("", "SKB_DROP_REASON_", "SKB_", "SK_RST_REASON_", *STATE_PREFIXES)
 """What may be left out of the names of enums of which only the beginning is given."""
-WORDS = frozenset({REASON, RETVAL, FLOW, "skb", "sk", "kstack", "args"})
+WORDS = frozenset({REASON, RETVAL, ACTION, FLOW, "skb", "xdp", "sk", "kstack", "args"})
 """Names that are values, besides the builtins."""
 
 

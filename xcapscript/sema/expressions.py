@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from xcapscript.builtins import (
+    ACTION,
     BUILTINS,
     CONSTANTS,
     FLOW,
@@ -71,7 +72,7 @@ MAXIMAL_DEPTH = 127
 """kernel.perf_event_max_stack, its default."""
 
 STACK = "kstack"
-SKB, SOCKET = "skb", "sk"
+SKB, XDP, SOCKET = "skb", "xdp", "sk"
 SOCK_POINTER = PointerType("struct sock")
 STRING = StringType(64)
 """What str() reads at most."""
@@ -177,6 +178,7 @@ class Expressions:
         if len(arguments) > 1:
             refuse(Code.BAD_CALL, node, f"'{node.span.text}' has more than one argument", "it takes a depth: kstack(5)")
         depth = self.constant(arguments[0], "the depth of a stack", 1, MAXIMAL_DEPTH) if arguments else DEFAULT_DEPTH
+        self.given.need_stack(node)
         return Stack(StackType(depth))
 
     def _parameter(self, node: ast.Parameter) -> Expression:
@@ -211,6 +213,10 @@ class Expressions:
                 return PacketPointer(SKB_POINTER)
             case "sk":
                 return self.given.socket(node)
+            case "xdp":
+                return self.given.buffer(node)
+            case "action":
+                return self.given.action(node)
             case "retval":
                 return self.given.result(node)
             case _ if name in CONSTANTS and name not in BUILTINS:
@@ -233,7 +239,7 @@ class Expressions:
             known = ", ".join(f"args.{argument.name}" for argument in self.hook.arguments)
             message = f"'{name}' is no value at '{self.hook.name}'"
             refuse(Code.UNKNOWN_ARGUMENT, node, message, f"it has {known}" if known else "it has no arguments")
-        known_names = [*BUILTINS, REASON, RETVAL, STACK, FLOW, SKB, SOCKET, *CONSTANTS]
+        known_names = [*BUILTINS, REASON, RETVAL, ACTION, STACK, FLOW, SKB, XDP, SOCKET, *CONSTANTS]
         refuse(Code.UNKNOWN_NAME, node, f"unknown name '{name}'", *did_you_mean(name, known_names))
 
     def _member(self, node: ast.Member | ast.Index) -> Expression:
@@ -295,7 +301,7 @@ class Expressions:
             return self._converted(node, name)
         if (made := self.call(node)) is not None:
             return made
-        if name in BUILTINS or name in (REASON, RETVAL):
+        if name in BUILTINS or name in (REASON, RETVAL, ACTION):
             if node.arguments:
                 refuse(Code.BAD_CALL, node, f"'{name}' takes no argument")
             return self._name(node.name, name)

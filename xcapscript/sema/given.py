@@ -1,12 +1,14 @@
-"""What a hook gives of itself: its name, its arguments, what its function returned, the drop reason, its socket."""
+"""What a hook gives of itself: its name, its arguments, what its function returned, the drop reason, its socket, what
+becomes of the packet.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xcapscript.builtins import Builtin, Needs
+from xcapscript.builtins import TC_ACTION, XDP_ACTION, Builtin, Needs
 from xcapscript.diagnostics import Code, did_you_mean
-from xcapscript.ir import REGISTERS, Hook
+from xcapscript.ir import REGISTERS, Hook, PacketForm
 from xcapscript.nodes import (
     ArgumentValue,
     Convert,
@@ -21,8 +23,8 @@ from xcapscript.sema.kinds import a
 from xcapscript.sema.refusal import refuse
 from xcapscript.sema.structures import Structures
 from xcapscript.syntax import ast
-from xcapscript.types import S64, U64, InternedType, OpaqueType, PointerType, is_number
-from xcapscript.unit import USER_KINDS, HookKind
+from xcapscript.types import S64, U32, U64, InternedType, OpaqueType, PointerType, is_number
+from xcapscript.unit import STACKLESS, TC_ACT_UNSPEC, USER_KINDS, XDP_PASS, HookKind
 
 SOCK_POINTER = PointerType("struct sock")
 SKB_POINTER = PointerType("struct sk_buff")
@@ -98,6 +100,34 @@ class Given:
             hint = "hooks that give it: drop"
             refuse(Code.NOT_HERE, node, f"'{self.hook.name}' does not give a drop reason", hint)
         return ArgumentValue(self.hook.reason, self.hook.reason.type)
+
+    def action(self, node: ast.Name) -> Expression:
+        """What becomes of the packet: our own answer, or what a tracepoint says that a program of XDP has said."""
+        match self.hook.attachment.kind:
+            case HookKind.XDP:
+                return Convert(Number(XDP_PASS, U64), XDP_ACTION)
+            case HookKind.TC:
+                return Convert(Number(TC_ACT_UNSPEC, S64), TC_ACTION)
+        act = next((one for one in self.hook.arguments if one.name == "act" and one.type == U32), None)
+        if act is None:
+            hint = "hooks that give it: xdp and tc, xdp_error"
+            refuse(Code.NOT_HERE, node, f"'{self.hook.name}' does not give an action", hint)
+        return Convert(ArgumentValue(act, act.type), XDP_ACTION)
+
+    def buffer(self, node: ast.Name) -> Expression:
+        """The packet's `struct xdp_buff` or `struct xdp_frame`."""
+        packet = self.hook.packet
+        if packet is None or packet.form not in (PacketForm.XDP_BUFF, PacketForm.XDP_FRAME):
+            hint = "hooks that give it: xdp, and functions that take a struct xdp_buff * or struct xdp_frame *"
+            refuse(Code.NOT_HERE, node, f"the packet of '{self.hook.name}' is none of XDP", hint)
+        return ArgumentValue(packet.pointer, packet.pointer.type)
+
+    def need_stack(self, node: ast.Expression | ast.Action) -> None:
+        """Refuse the kernel's stack where programs may not ask for it."""
+        kind = self.hook.attachment.kind
+        if kind in STACKLESS:
+            hint = "rx and tx are near, and have one" if kind is not HookKind.XDP else "rx is near, and has one"
+            refuse(Code.NOT_HERE, node, f"the kernel gives {kind} hooks no stack", hint)
 
     def argument(self, field: ast.Name) -> Expression:
         argument = next((a for a in self.hook.arguments if a.name == field.name), None)

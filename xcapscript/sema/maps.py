@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from xcapscript.builtins import BUILTINS, REASON, RETVAL
+from xcapscript.builtins import ACTION, BUILTINS, REASON, RETVAL
 from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
 from xcapscript.ir import Map
 from xcapscript.nodes import DeleteKey, Expression, MapValue, SetKey, Statement, Update
@@ -128,7 +128,7 @@ class Updates:
         if isinstance(node.value, ast.Call) and not self._is_known(node.value.name.name):
             hints = did_you_mean(node.value.name.name, AGGREGATIONS)
             hints = hints or (f"the aggregations are {' '.join(AGGREGATIONS)}",)
-            if node.value.name.name not in (*FUNCTIONS, *BUILTINS, REASON, RETVAL):
+            if node.value.name.name not in (*FUNCTIONS, *BUILTINS, REASON, RETVAL, ACTION):
                 refuse(Code.UNKNOWN_NAME, node.value.name, f"unknown function '{node.value.name.name}'", *hints)
         return self._set(node, target)
 

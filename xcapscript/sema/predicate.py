@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 
-from xcapscript.builtins import BUILTINS, FLOW, PACKET_FIELDS, REASON, RETVAL
+from xcapscript.builtins import ACTION, BUILTINS, FLOW, PACKET_FIELDS, REASON, RETVAL
 from xcapscript.diagnostics import Diagnostic, ScriptError
 from xcapscript.nodes import Expression, Filter, Logic, Matches, Not, Number
 from xcapscript.sema.check import Definitions
@@ -18,7 +18,7 @@ from xcapscript.types import U8, U64
 TCPDUMP_OWN = frozenset({"len"})
 """Builtins that are words of pcap-filter(7), which they mean in a predicate."""
 
-OTHERS = frozenset({REASON, FLOW, SKB, SOCKET, "args", RETVAL, "action", "dir"} | {f"arg{n}" for n in range(12)})
+OTHERS = frozenset({REASON, FLOW, SKB, SOCKET, "args", RETVAL, ACTION, "xdp", "dir"} | {f"arg{n}" for n in range(12)})
 
 
 @dataclass(frozen=True, slots=True)

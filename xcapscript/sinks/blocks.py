@@ -15,7 +15,7 @@ _UNKNOWN_LENGTH = -1
 _OPT_COMMENT = 1
 _SHB_HARDWARE, _SHB_OS, _SHB_USERAPPL = 2, 3, 4
 _IF_NAME, _IF_DESCRIPTION, _IF_MACADDR, _IF_TSRESOL, _IF_FILTER = 2, 3, 6, 9, 11
-_EPB_FLAGS, _EPB_HASH, _EPB_DROPCOUNT, _EPB_QUEUE = 2, 3, 4, 6
+_EPB_FLAGS, _EPB_HASH, _EPB_DROPCOUNT, _EPB_QUEUE, _EPB_VERDICT = 2, 3, 4, 6, 7
 _TOEPLITZ = 5
 _ISB_STARTTIME, _ISB_ENDTIME, _ISB_IFRECV, _ISB_IFDROP = 2, 3, 4, 5
 _NANOSECONDS = b"\x09"
@@ -93,6 +93,11 @@ def flags_option(flags: int) -> bytes:
 def queue_option(queue: int) -> bytes:
     """epb_queue: the number of the device's queue."""
     return _option(_EPB_QUEUE, struct.pack("=I", queue))
+
+
+def verdict_option(kind: int, verdict: int) -> bytes:
+    """epb_verdict: what a program answered, of tc (1) or of XDP (2)."""
+    return _option(_EPB_VERDICT, struct.pack("=Bq", kind, verdict))
 
 
 def hash_option(number: int) -> bytes:

@@ -28,6 +28,7 @@ from xcapscript.sinks.blocks import (
     packet_frame,
     queue_option,
     section_header,
+    verdict_option,
     whole_blocks,
 )
 from xcapscript.sinks.metadata import CUSTOM_BINARY, Metadata
@@ -35,7 +36,7 @@ from xcapscript.sinks.output import Output
 from xcapscript.sinks.packet import DIRECTION_SHIFT, PacketMeta
 from xcapscript.sinks.pending import Pending
 from xcapscript.sinks.values import ReasonNames, text_of
-from xcapscript.unit import Attachment, EventSpec, LinkType
+from xcapscript.unit import TC_ACT_UNSPEC, XDP_PASS, Attachment, EventSpec, HookKind, LinkType
 
 KNOWN = 4096
 """How many shapes of one event are kept; then all are forgotten. They take a few MB at most."""
@@ -51,6 +52,12 @@ _HEAD = struct.Struct("=12sII8s")
 _LOW = 0xFFFFFFFF
 _MAC_SIZE = 6
 _DIRECTION_AND_RECEPTION = 0x1F
+
+VERDICTS = {
+    HookKind.TC: verdict_option(1, TC_ACT_UNSPEC),
+    HookKind.XDP: verdict_option(2, XDP_PASS),
+}
+"""What our programs answer, which is the same for all packets."""
 
 _Shape = tuple[bytes, bytes, bytes, slice]
 """The three pieces of `packet_frame`, and where in the record the packet's bytes are."""
@@ -165,7 +172,8 @@ class PcapngSink:
             _bound(kinds)
             flags = packet.flags >> DIRECTION_SHIFT & _DIRECTION_AND_RECEPTION
             comment = comment_option(packet.comment(spec, self._reasons.of(spec)))
-            kinds[kind] = self._interface_id(spec, packet), (flags_option(flags) if flags else b"") + comment
+            options = (flags_option(flags) if flags else b"") + VERDICTS.get(spec.attachment.kind, b"") + comment
+            kinds[kind] = self._interface_id(spec, packet), options
         return kinds[kind]
 
     def _interface_id(self, spec: EventSpec, packet: PacketMeta) -> int:

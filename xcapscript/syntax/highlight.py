@@ -11,9 +11,9 @@ from pygments.lexer import RegexLexer, bygroups, include, using, words
 from pygments.lexers.c_cpp import CLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Whitespace
 
-from xcapscript.builtins import BUILTINS, REASON, RETVAL
+from xcapscript.builtins import ACTION, BUILTINS, REASON, RETVAL
 
-VALUES = (*BUILTINS, REASON, RETVAL, "args", "kstack", "ustack")
+VALUES = (*BUILTINS, REASON, RETVAL, ACTION, "args", "kstack", "ustack")
 ACTIONS = ("clear", "commit", "delete", "dump", "exit", "hex", "print", "printf", "ring", "stack", "zero")
 AGGREGATIONS = ("avg", "count", "hist", "lhist", "max", "min", "stats", "sum")
 

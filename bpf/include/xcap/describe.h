@@ -3,6 +3,7 @@
 #pragma once
 
 #include <xcap/packet.h>
+#include <xcap/task.h>
 #include <xcap/values.h>
 
 #define XCAP_FLAG_SYNTHETIC 1
@@ -114,7 +115,7 @@ XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, 
 {
 	struct xcap_packet_event *event = &hit->event;
 	const struct net_device *dev = skb ? skb->dev : NULL;
-	u64 task = bpf_get_current_pid_tgid();
+	u64 task = XCAP_IS_CONTEXT(access) ? xcap_task_ids() : bpf_get_current_pid_tgid();
 
 	event->cpu = bpf_get_smp_processor_id();
 	event->time = bpf_ktime_get_ns();
@@ -125,6 +126,8 @@ XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, 
 	event->link = hit->link;
 	if (access == XCAP_TRUSTED)
 		xcap_copy16((u64 *)event->comm, ((struct task_struct *)bpf_get_current_task())->comm, access);
+	else if (XCAP_IS_CONTEXT(access))
+		xcap_task_comm(hit, skb, event->comm);
 	else
 		xcap_comm(hit, skb, event->comm);
 
@@ -151,5 +154,8 @@ XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, 
 		event->flags |= XCAP_FLAG_DEVICE_HASH;
 	/* a received packet's number is one more than its queue's, and 0 where it has none */
 	event->queue = event->flags >> XCAP_DIRECTION & XCAP_OUTBOUND ? skb->queue_mapping + 1 : skb->queue_mapping;
-	xcap_describe_segments(event, skb, access);
+	if (XCAP_IS_XDP(access))
+		event->gso_size = event->gso_segs = 0;
+	else
+		xcap_describe_segments(event, skb, access);
 }

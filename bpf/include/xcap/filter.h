@@ -17,13 +17,14 @@ struct xcap_view {
 	u64 start;        /* kernel address of byte 0; linear bytes behind the window are read from there */
 	u32 cap_len;      /* bytes that may be read */
 	u32 wire_len;     /* #pktlen */
-	u32 linear_len;   /* of cap_len, those at `start`; the others are read through `trusted` */
+	u32 linear_len;   /* of cap_len, those at `start`; the others are read through `trusted` or the context */
 	u32 data;         /* offset of what skb->data points at */
 	u32 pkt_type;     /* PACKET_HOST, ..., PACKET_OUTGOING (linux/if_packet.h) */
 	u32 ifindex;
 	u32 user;         /* `start` is an address of the program that runs */
-	struct sk_buff *trusted;     /* NULL: all of cap_len is linear */
+	struct sk_buff *trusted;     /* NULL: all of cap_len is linear, unless the packet is the context */
 	struct xcap_dynptr *dynptr;  /* room to read through it */
+	u32 access;                  /* XCAP_KERNEL, ... */
 };
 
 typedef u16 __attribute__((__may_alias__)) xcap_be16;
@@ -57,7 +58,13 @@ XCAP_INLINE long xcap_read_far(const struct xcap_view *v, u32 offset, u32 size, 
 {
 #if XCAP_TYPED
 	if (v->trusted && offset + size > v->linear_len)
-		return xcap_read_paged(v->trusted, v->dynptr, v->data, offset, to, size);
+		return xcap_read_paged(v->trusted, XCAP_TRUSTED, v->dynptr, v->data, offset, to, size);
+#endif
+#ifdef XCAP_CONTEXTS
+	if (v->access == XCAP_SKB_CONTEXT && offset + size > v->linear_len)
+		return xcap_read_paged(NULL, XCAP_SKB_CONTEXT, v->dynptr, v->data, offset, to, size);
+	if (v->access == XCAP_XDP_CONTEXT && offset + size > v->linear_len)
+		return xcap_read_paged(NULL, XCAP_XDP_CONTEXT, v->dynptr, v->data, offset, to, size);
 #endif
 	if (v->user)
 		return bpf_probe_read_user(to, size, (const void *)(unsigned long)(v->start + offset));

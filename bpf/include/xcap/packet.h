@@ -18,7 +18,15 @@
 /* How a packet is read: `access`, which is known when the program is compiled. */
 #define XCAP_KERNEL 0  /* kernel memory, by address: what is in pages is out of reach */
 #define XCAP_TRUSTED 1 /* an sk_buff that the verifier knows, and kernel functions read */
-#define XCAP_USER 4    /* memory of the program that runs */
+#define XCAP_SKB_CONTEXT 2 /* an sk_buff that is the program's context, which helpers read */
+#define XCAP_XDP_CONTEXT 3 /* likewise an xdp_buff */
+#define XCAP_USER 4 /* memory of the program that runs */
+#define XCAP_XDP 5 /* an xdp_buff or an xdp_frame, by address */
+
+#define XCAP_CONTEXTS 1
+#define XCAP_IS_CONTEXT(access) ((access) == XCAP_SKB_CONTEXT || (access) == XCAP_XDP_CONTEXT)
+#define XCAP_IS_XDP(access) ((access) == XCAP_XDP_CONTEXT || (access) == XCAP_XDP)
+#define XCAP_READS_PAGES(access) ((access) == XCAP_TRUSTED || XCAP_IS_CONTEXT(access))
 
 /* A raw tracepoint's packet. Where it is typed, the verifier knows what the argument points at: its fields are loaded
  * where they are, and the kernel's own functions can be asked about it. Elsewhere (another kind of hook, an older kernel)
@@ -33,10 +41,13 @@
 static int (*xcap_dynptr_from_skb)(struct sk_buff *skb, u64 flags, void *dynptr) = (void *)XCAP_bpf_dynptr_from_skb;
 static long (*xcap_dynptr_read)(void *to, u32 size, void *dynptr, u32 offset, u64 flags) = (void *)201;
 
-/* Room for a struct bpf_dynptr, of which there is one in a program: its stack is small. */
+/* What is asked for bytes in pages: room for a struct bpf_dynptr, of which there is one in a program, for its stack is
+ * small; or, where the packet is the program's context, that. */
 struct xcap_dynptr {
 	u64 opaque[2];
 };
+
+static long (*xcap_xdp_load_bytes)(void *xdp, u32 offset, void *to, u32 size) = (void *)189;
 
 /* Read at once: every field then costs a load. NULL if it cannot be read. */
 XCAP_INLINE const struct sk_buff *xcap_copy_skb(struct sk_buff *copy, const void *skb)
@@ -104,9 +115,13 @@ XCAP_INLINE long xcap_read_linear(const struct xcap_hit *hit, const struct sk_bu
 
 /* Read `count` bytes of the packet from `offset` on, not before skb->data, wherever they are. `data` is negative where
  * skb->data points before the packet: at the link header that a packet is about to get. */
-XCAP_INLINE long xcap_read_paged(struct sk_buff *skb, struct xcap_dynptr *dynptr, u32 data, u32 offset, void *to,
-				 u64 count)
+XCAP_INLINE long xcap_read_paged(struct sk_buff *skb, const int access, struct xcap_dynptr *dynptr, u32 data, u32 offset,
+				 void *to, u64 count)
 {
+	if (access == XCAP_SKB_CONTEXT)
+		return bpf_skb_load_bytes((void *)dynptr->opaque[0], offset - data, to, count);
+	if (access == XCAP_XDP_CONTEXT)
+		return XCAP_XDP_FRAGS ? xcap_xdp_load_bytes((void *)dynptr->opaque[0], offset, to, count) : -1;
 	if (xcap_dynptr_from_skb(skb, 0, dynptr))
 		return -1;
 	return xcap_dynptr_read(to, count, dynptr, offset - data, 0);
@@ -128,7 +143,7 @@ XCAP_INLINE long xcap_read_front(const struct xcap_hit *hit, const struct sk_buf
 	return front ? xcap_read_linear(hit, skb, to, front, XCAP_FRONT) : 0;
 }
 
-XCAP_INLINE long xcap_read_front_and_pages(const struct xcap_hit *hit, const struct sk_buff *skb,
+XCAP_INLINE long xcap_read_front_and_pages(const struct xcap_hit *hit, const struct sk_buff *skb, const int access,
 					   struct xcap_dynptr *dynptr, u8 *to, u64 count, const u64 limit)
 {
 	u64 front = xcap_front(hit);
@@ -136,11 +151,13 @@ XCAP_INLINE long xcap_read_front_and_pages(const struct xcap_hit *hit, const str
 	asm volatile("" : "+r"(front));
 	if (front > XCAP_FRONT || count < front || xcap_read_front(hit, skb, to, front))
 		return -1;
-	u64 rest = count - front;
+	/* one less, and one more behind the check: helpers take no size that may be 0 */
+	u64 rest = count - front - 1;
 	asm volatile("" : "+r"(rest));
-	if (rest > limit)
+	if (rest >= limit)
 		return -1;
-	return xcap_read_paged((struct sk_buff *)skb, dynptr, hit->data, front, to + front, rest);
+	asm volatile("" : "+r"(rest));
+	return xcap_read_paged((struct sk_buff *)skb, access, dynptr, hit->data, front, to + front, rest + 1);
 }
 
 /* Read the packet's first `count` bytes; how many were, 0 if none. Where not all that should be readable is, cap_len
@@ -156,8 +173,8 @@ XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, const struct sk_buff *skb
 		return read;
 	}
 	/* from some hundred bytes on the kernel's own copying is faster than bpf_probe_read_kernel()'s */
-	if (access == XCAP_TRUSTED && skb && (count > hit->linear_len || count > XCAP_FRONT)) {
-		if (!xcap_read_front_and_pages(hit, skb, dynptr, to, count, limit))
+	if (XCAP_READS_PAGES(access) && skb && (count > hit->linear_len || count > XCAP_FRONT)) {
+		if (!xcap_read_front_and_pages(hit, skb, access, dynptr, to, count, limit))
 			return count;
 		/* pages that no CPU can read, as those of devmem TCP are */
 		hit->cap_len = count = hit->linear_len;
@@ -196,7 +213,7 @@ XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, const struct sk_buff *skb
 	hit->linear_len = tail - hit->start + hit->tag_len;
 	if (hit->linear_len > hit->wire_len)
 		hit->linear_len = hit->wire_len;
-	hit->cap_len = access == XCAP_TRUSTED && (s32)hit->data <= XCAP_FRONT ? hit->wire_len : hit->linear_len;
+	hit->cap_len = XCAP_READS_PAGES(access) && (s32)hit->data <= XCAP_FRONT ? hit->wire_len : hit->linear_len;
 
 	u64 count = hit->cap_len;
 	if (count > XCAP_WINDOW)

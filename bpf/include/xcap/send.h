@@ -6,6 +6,9 @@
 
 #define XCAP_PIECE 4096
 
+/* Whether packets can be read by pieces: that takes kernel functions which are as old as typed raw tracepoints' are. */
+#define XCAP_SENDS_LARGE(access) ((access) == XCAP_TRUSTED || (XCAP_TYPED && XCAP_IS_CONTEXT(access)))
+
 /* How a record is sent: user space looks by its own clock, for a wake-up costs more than the record; but when nothing
  * came for a while it sleeps, and is woken up once. */
 XCAP_INLINE u64 xcap_wakeup(struct xcap_control *control)
@@ -43,38 +46,42 @@ XCAP_INLINE void xcap_note_captured(struct xcap_packet_event *event, u32 cap, co
 		event->flags |= XCAP_FLAG_PARTIAL;
 }
 
-XCAP_INLINE long xcap_read_piece(const struct xcap_hit *hit, struct xcap_dynptr *packet, struct xcap_dynptr *record,
-				 u32 offset)
+XCAP_INLINE long xcap_read_piece(const struct xcap_hit *hit, const int access, struct xcap_dynptr *packet,
+				 struct xcap_dynptr *record, u32 offset)
 {
 	void *to = xcap_dynptr_data(record, sizeof(hit->event) + offset, XCAP_PIECE);
 
+	if (to && XCAP_IS_CONTEXT(access))
+		return xcap_read_paged(NULL, access, packet, hit->data, offset, to, XCAP_PIECE);
 	return to ? xcap_dynptr_read(to, XCAP_PIECE, packet, offset - hit->data, 0) : -1;
 }
 
 /* Read the packet's first `cap` bytes into a record, piece by piece; the last one overlaps the one before. */
-XCAP_INLINE long xcap_read_into(struct xcap_hit *hit, const struct sk_buff *skb, struct xcap_dynptr *packet,
-				struct xcap_dynptr *record, const u32 cap, const u32 limit)
+XCAP_INLINE long xcap_read_into(struct xcap_hit *hit, const struct sk_buff *skb, const int access,
+				struct xcap_dynptr *packet, struct xcap_dynptr *record, const u32 cap, const u32 limit)
 {
 	u8 *to = xcap_dynptr_data(record, sizeof(hit->event), XCAP_PIECE);
 	u32 offset = xcap_front(hit);
 	long failed = 0;
 	u64 turns;
 
-	if (!to || xcap_read_front(hit, skb, to, offset) || xcap_dynptr_from_skb((struct sk_buff *)skb, 0, packet))
+	if (!to || xcap_read_front(hit, skb, to, offset))
+		return -1;
+	if (access == XCAP_TRUSTED && xcap_dynptr_from_skb((struct sk_buff *)skb, 0, packet))
 		return -1;
 	xcap_iter_new(&turns, 0, limit / XCAP_PIECE);
 	while (!failed && offset < cap - XCAP_PIECE && xcap_iter_next(&turns)) {
-		failed = xcap_read_piece(hit, packet, record, offset);
+		failed = xcap_read_piece(hit, access, packet, record, offset);
 		offset = xcap_scalar(&hit->room, offset + XCAP_PIECE);
 	}
 	xcap_iter_destroy(&turns);
-	return failed ? failed : xcap_read_piece(hit, packet, record, cap - XCAP_PIECE);
+	return failed ? failed : xcap_read_piece(hit, access, packet, record, cap - XCAP_PIECE);
 }
 
 /* Send the hit's event with the packet's first `limit` bytes; there are to be more than XCAP_PIECE. 0 if it was sent, less
  * than 0 if there is no room for it; 1 if the bytes cannot be read: cap_len is what can be then. */
-XCAP_INLINE long xcap_send_large(struct xcap_hit *hit, const struct sk_buff *skb, struct xcap_dynptr *packet, void *ring,
-				 u64 wakeup, const u32 limit)
+XCAP_INLINE long xcap_send_large(struct xcap_hit *hit, const struct sk_buff *skb, const int access,
+				 struct xcap_dynptr *packet, void *ring, u64 wakeup, const u32 limit)
 {
 	struct xcap_dynptr record;
 	u32 cap = hit->cap_len < limit ? hit->cap_len : limit;
@@ -85,7 +92,7 @@ XCAP_INLINE long xcap_send_large(struct xcap_hit *hit, const struct sk_buff *skb
 		return -1;
 	}
 	if (xcap_dynptr_write(&record, 0, &hit->event, sizeof(hit->event), 0) ||
-	    xcap_read_into(hit, skb, packet, &record, cap, limit)) {
+	    xcap_read_into(hit, skb, access, packet, &record, cap, limit)) {
 		xcap_discard(&record, BPF_RB_NO_WAKEUP);
 		hit->cap_len = hit->linear_len;
 		return 1;

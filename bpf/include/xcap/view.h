@@ -24,6 +24,7 @@ XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const struct sk_
 		.ifindex = with_ifindex ? xcap_ifindex(hit, skb) : 0,
 		.user = access == XCAP_USER,
 		.trusted = access == XCAP_TRUSTED ? (struct sk_buff *)skb : NULL,
+		.access = access,
 		.dynptr = dynptr,
 	};
 

@@ -14,6 +14,7 @@ from xcapscript.kernel.facts import Kernel
 from xcapscript.library import Library
 from xcapscript.sema.check import ACTIONS
 from xcapscript.sema.hooks.bindings import SKB, SOCK, Bindings, bindings_of
+from xcapscript.sema.hooks.devices import Devices
 from xcapscript.sema.hooks.functions import Functions
 from xcapscript.sema.hooks.periods import period
 from xcapscript.sema.hooks.programs import Programs
@@ -36,7 +37,7 @@ SHORT_NAMES = {
     "BEGIN": "begin",
     "END": "end",
 }
-LATER_KINDS = frozenset({"usdt", "U", "xdp", "tc", "socket"})
+LATER_KINDS = frozenset({"usdt", "U"})
 NAME = re.compile(r"[A-Za-z0-9_.:*-]+")
 BOUND = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "usdt", "rawtracepoint"})
 """The kinds that take a binding group."""
@@ -80,6 +81,8 @@ class Hooks:
                 return self._matching(attach, target, shown, self.kernel.raw_tracepoints, one)
             case "tracepoint":
                 return self._matching(attach, target, shown, self.kernel.tracepoints, self._tracepoint)
+            case "xdp" | "tc" | "socket":
+                return Devices(self.kernel, HookKind(kind)).resolve(attach, target, shown)
             case "interval":
                 return [Hook(shown, Attachment(HookKind.INTERVAL, period=period(attach, target)))]
             case "begin" | "end" if not colon:
