@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xcapscript.capture import Wishes
+from xcapscript.errors import CompilerBug, KernelError
+from xcapscript.kernel.frozen import FrozenKernel
+from xcapscript.library import default_library
+from xcapscript.repl import jobs as module
+from xcapscript.repl.jobs import Jobs, Spare, State, Surroundings
+from xcapscript.repl.screen import Screen
+
+ROOT = Path(__file__).parents[3]
+KERNEL = FrozenKernel(ROOT / "tests" / "data" / "kernel" / "linux-6.18.json")
+
+
+class Process:
+    made = 0
+
+    def __init__(self) -> None:
+        Process.made += 1
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def jobs(sessions: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    del sessions
+    monkeypatch.chdir(tmp_path)
+    around = Surroundings(
+        default_library({}),
+        KERNEL,
+        Spare(Process),  # type: ignore[arg-type]
+        Screen(),
+        lambda _addresses, _depth: [],
+        columns=lambda: 80,
+        colour=False,
+        crowded=lambda: len(made.alive()) > 1,
+    )
+    made = Jobs(around)
+    made.screen = around.screen  # type: ignore[attr-defined]
+    yield made
+    for job in made:
+        job.stop()
+        job.wait()
+
+
+def settled(jobs: Jobs, text: str, **wishes: Any) -> Any:
+    job = jobs.start(text, Wishes(**wishes))
+    while job.state is State.STARTING:
+        job.wait(0.01)
+    return job
+
+
+def test_a_spare_process_is_warm_before_it_is_needed_and_used_once() -> None:
+    Process.made = 0
+    spare: Any = Spare(Process)  # type: ignore[arg-type]
+    spare.warm()
+    spare.warm()
+    assert Process.made == 1
+    first, second = spare.take(), spare.take()
+    assert first is not second
+    assert Process.made == 2
+    spare.warm()
+    spare.close()
+    spare.warm()
+    assert Process.made == 3
+
+
+def test_a_job_runs_until_it_is_stopped(jobs: Any, sessions: Any) -> None:
+    job = settled(jobs, "rx")
+    assert job.alive
+    assert sessions[0].limit is None
+    job.stop()
+    job.wait()
+    assert (job.state, sessions[0].abandoned) == (State.STOPPED, True)
+    assert job.sample().totals.matched == 5
+
+
+def test_a_job_that_ends_by_itself_has_stopped(jobs: Any, sessions: Any) -> None:
+    job = settled(jobs, "rx", count=3)
+    assert sessions[0].limit == 3
+    sessions[0].over.set()
+    job.wait()
+    assert job.state is State.STOPPED
+
+
+def test_a_job_that_is_stopped_while_it_is_compiled_never_begins(jobs: Any, sessions: Any, monkeypatch: Any) -> None:
+    compiled = module.compile_program
+
+    def slow(*given: Any) -> Any:
+        job.stop()
+        return compiled(*given)
+
+    monkeypatch.setattr(module, "compile_program", slow)
+    job = module.Job(1, module.Source("[1]", "rx"), Wishes(), jobs._around)
+    job.start()
+    job.wait()
+    assert job.state is State.STOPPED
+    assert not sessions
+    assert "stopped before it began" in jobs.screen.take()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KernelError("the verifier refused it", advice="try another"), "[1] the verifier refused it\n[1] try another"),
+        (CompilerBug("the generated program does not compile"), "[1] this is a bug in xcap"),
+        (MemoryError(), "[1] MemoryError"),
+    ],
+)
+def test_what_fails_is_told_and_nothing_is_left(jobs: Any, monkeypatch: Any, error: Exception, told: str) -> None:
+    def fail(*_given: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "load", fail)
+    job = settled(jobs, "rx")
+    job.wait()
+    assert job.state is State.FAILED
+    assert told in jobs.screen.take()
+    assert job.maps() == ()
+    assert job.sample() is None
+
+
+def test_a_file_that_cannot_be_written_ends_its_job(jobs: Any, sessions: Any) -> None:
+    job = settled(jobs, 'rx { dump("/nowhere/x.pcapng"); }')
+    job.wait()
+    assert job.state is State.FAILED
+    assert not sessions
+    assert "[1] cannot write '/nowhere/x.pcapng'" in jobs.screen.take()
+
+
+def test_no_two_jobs_have_one_file(jobs: Any, tmp_path: Path) -> None:
+    for _ in range(3):
+        settled(jobs, "rx { dump; }", write="p.pcapng")
+    assert {path.name for path in tmp_path.iterdir()} == {"p.pcapng", "p-2.pcapng", "p-3.pcapng"}
+
+
+def test_maps_of_several_jobs_are_told_apart(jobs: Any) -> None:
+    settled(jobs, "rx { @m[pid] = count(); }")
+    second = settled(jobs, "rx { @m[pid] = count(); }")
+    second.stop()
+    second.wait()
+    assert "[2]\n@m    count\n" in jobs.screen.take()

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from xcapscript.diagnostics import Code, Diagnostic
+from xcapscript.repl.prompt import _indent, _lines, _told
+from xcapscript.source import Source
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", 1),
+        ("x" * 39, 1),
+        ("x" * 41, 2),
+        ("x" * 81, 3),
+        ("\x1b[31m" + "x" * 39 + "\x1b[0m", 1),
+        ("\u6f22" * 20, 2),
+        ("\t" * 5, 2),
+    ],
+)
+def test_a_line_takes_so_many_of_the_terminal_or_one_less(text: str, lines: int) -> None:
+    assert _lines(text, 40) == lines
+
+
+def test_a_new_line_is_indented_as_the_one_before_and_deeper_in_a_block() -> None:
+    assert _indent("rx {") == "    "
+    assert _indent("rx {\n    if pid == 1 {") == "        "
+    assert _indent("rx {\n    dump;") == "    "
+    assert _indent("") == ""
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_a_mistake_is_told_with_its_hints_within_the_width(width: int) -> None:
+    span = Source("prompt", "rx { dupm; }").span(5, 9)
+    trouble = Diagnostic(Code.UNKNOWN_NAME, "unknown action 'dupm'", span, ("did you mean 'dump'?", "see the list"))
+    lines = _told(trouble, width)
+    assert " ".join(lines) == "unknown action 'dupm' (did you mean 'dump'?) (see the list)"
+    assert max(map(len, lines)) < width
+
+
+def test_what_a_mistake_quotes_cannot_steer_the_terminal() -> None:
+    span = Source("prompt", "\x1b[2J").span(0, 4)
+    assert "\x1b" not in "".join(_told(Diagnostic(Code.SYNTAX, "'\x1b[2J' was not expected", span), 80))
