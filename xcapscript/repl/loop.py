@@ -15,7 +15,7 @@ from xcapscript.repl import outside
 from xcapscript.repl.command import Desk, Edit, Leave, Result, Shell
 from xcapscript.repl.commands import run_command
 from xcapscript.repl.failures import told
-from xcapscript.repl.prompt import Prompt, Terminated
+from xcapscript.repl.prompt import EditLine, Prompt, Terminated
 from xcapscript.repl.reading import is_command
 from xcapscript.repl.screen import MOMENT, Screen
 
@@ -73,6 +73,8 @@ class Repl:
             await self._do(text)
         except (Leave, Terminated):
             raise
+        except EditLine:
+            await self._edit(self._prompt.left)
         except KeyboardInterrupt:
             self._interrupted()
         except EOFError:
@@ -105,8 +107,7 @@ class Repl:
             case None:
                 pass
             case Edit(text):
-                with self._away():
-                    self._next = await self._apart(lambda: outside.edit(text))
+                await self._edit(text)
             case Shell(line):
                 with self._away():
                     status = await self._apart(lambda: outside.shell(line))
@@ -114,6 +115,15 @@ class Repl:
                     self._screen.say(f"exit status {status}")
             case str():
                 await self._show_text(result)
+
+    async def _edit(self, text: str) -> None:
+        """What becomes of a text in the user's editor stands in the line then."""
+        self._next = text
+        try:
+            with self._away():
+                self._next = await self._apart(lambda: outside.edit(text))
+        except UsageError as error:
+            self._screen.say(told(error))
 
     async def _show_text(self, text: str) -> None:
         """As it is if the terminal is high enough, else by the pager."""

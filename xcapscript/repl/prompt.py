@@ -12,7 +12,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import Completer, ConditionalCompleter, DummyCompleter
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
-from prompt_toolkit.filters import Condition, completion_is_selected, has_focus
+from prompt_toolkit.filters import Condition, completion_is_selected, emacs_mode, has_focus, vi_navigation_mode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History
 from prompt_toolkit.input import Input
@@ -44,6 +44,10 @@ class Footer:
 
 class Terminated(Exception):
     """The process is to end: SIGTERM, or the terminal has gone."""
+
+
+class EditLine(Exception):
+    """The line is to be changed in the user's editor."""
 
 
 class Prompt:
@@ -83,7 +87,6 @@ class Prompt:
             bottom_toolbar=self._toolbar,
             refresh_interval=REFRESH,
             key_bindings=self._keys(),
-            enable_open_in_editor=True,
             enable_suspend=True,
             tempfile_suffix=".xcap",
             input=source,
@@ -95,7 +98,11 @@ class Prompt:
         self.dumb = is_dumb_terminal()
 
     async def ask(self, text: str = "") -> str:
-        """The next text. KeyboardInterrupt of Ctrl-C, EOFError of Ctrl-D on an empty line, Terminated of a signal."""
+        """The next text.
+
+        KeyboardInterrupt of Ctrl-C, EOFError of Ctrl-D on an empty line, EditLine of Ctrl-X Ctrl-E, Terminated of a
+        signal.
+        """
         self._trouble = None
         return await self._session.prompt_async(default=text, set_exception_handler=False)
 
@@ -200,6 +207,11 @@ class Prompt:
         @keys.add("escape", "enter", filter=typing)
         def _(event: KeyPressEvent) -> None:
             self._enter(event.current_buffer, at_once=True)
+
+        @keys.add("c-x", "c-e", filter=typing & emacs_mode)
+        @keys.add("v", filter=typing & vi_navigation_mode)
+        def _(event: KeyPressEvent) -> None:
+            event.app.exit(exception=EditLine())
 
         @keys.add("tab", filter=typing & Condition(self._at_indent))
         def _(event: KeyPressEvent) -> None:

@@ -260,6 +260,44 @@ def test_the_editor_s_text_stands_in_the_line(run: Any, sessions: Any, monkeypat
     assert sessions[1].unit.programs[0].span.source.text == "rx { count(uid); }"
 
 
+def test_ctrl_x_ctrl_e_edits_the_line(run: Any, sessions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outside, "edit", lambda text: text.replace("pid", "uid"))
+
+    async def play(t: Any) -> None:
+        await t.type("rx { count(pid); }\x18\x05")
+        await t.until(lambda: t.line() == "rx { count(uid); }")
+        await t.type("\r", STARTED)
+        t.source.send_text(".quit\r")
+
+    run(play)
+    assert len(sessions) == 1
+
+
+def test_an_editor_that_fails_leaves_the_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "false")
+
+    async def play(t: Any) -> None:
+        await t.type("rx\x18\x05", "false ended with status 1: nothing was changed")
+        await t.until(lambda: t.line() == "rx")
+        await t.type("\r", STARTED)
+        t.source.send_text(".quit\r")
+
+    run(play)
+
+
+def test_vi_keys(run: Any, sessions: Any) -> None:
+    async def play(t: Any) -> None:
+        await t.type(".set vi on\r", "vi on")
+        await t.type("tx")
+        t.source.send_text(ESCAPE)
+        await asyncio.sleep(1)
+        await t.type("0rr\r", STARTED)
+        t.source.send_text(".quit\r")
+
+    run(play)
+    assert sessions[0].unit.programs[0].hook == "rx"
+
+
 def test_a_shell_s_status_is_told(run: Any, tmp_path: Path) -> None:
     async def play(t: Any) -> None:
         await t.type(f"!echo hello > {tmp_path}/said; exit 3\r", "exit status 3")
