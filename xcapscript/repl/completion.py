@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from xcapscript.builtins import REASON, REASON_ENUM
+from xcapscript.cli.listing import device_hooks
 from xcapscript.errors import KernelError
 from xcapscript.kernel.facts import Kernel
 from xcapscript.repl.command import Takes
@@ -30,6 +31,7 @@ from xcapscript.repl.words import (
     VALUE_DOCS,
 )
 from xcapscript.repl.world import World, library_doc
+from xcapscript.sema.hooks.devices import DEVICE_KINDS
 from xcapscript.sema.hooks.resolve import LATER_KINDS, SHORT_NAMES
 from xcapscript.sinks.values import labels
 from xcapscript.syntax.highlight import PRIMITIVES
@@ -108,8 +110,9 @@ def _of_head(before: str, place: Place, world: World) -> list[Candidate]:
 def _targets(before: str, kind: str, target: str, world: World) -> list[Candidate]:
     if kind == HookKind.INTERVAL:
         return _made(before, target, PERIODS)
-    if kind in ("xdp", "tc", "socket"):
-        return _made(before, target, _with("interface", world.interfaces))
+    if kind in DEVICE_KINDS:
+        every = (name.partition(":") for name in device_hooks(world.kernel))
+        return _made(before, target, _with(kind, (name for one, _, name in every if one == kind)))
     if kind in USER_KINDS:
         path, colon, symbol = target.rpartition(":")
         if colon:

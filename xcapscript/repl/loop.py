@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
-from xcapscript.errors import UsageError
+from xcapscript.diagnostics import ScriptError
+from xcapscript.errors import KernelError, UsageError
 from xcapscript.repl import outside
 from xcapscript.repl.command import Desk, Edit, Leave, Result, Shell
 from xcapscript.repl.commands import run_command
@@ -18,6 +19,7 @@ from xcapscript.repl.failures import told
 from xcapscript.repl.prompt import EditLine, Prompt, Terminated
 from xcapscript.repl.reading import is_command
 from xcapscript.repl.screen import MOMENT, Screen
+from xcapscript.sinks.base import SinkError
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 MARGIN = 2
@@ -80,7 +82,7 @@ class Repl:
         except EOFError:
             if await self._may_leave():
                 raise Leave from None
-        except UsageError as error:
+        except (UsageError, ScriptError, KernelError, SinkError) as error:
             self._screen.say(told(error))
         except OSError as error:
             if error.errno == errno.EIO:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Thread
 
-from xcapscript.cli.listing import list_hooks
+from xcapscript.cli.listing import FUNCTION_KINDS, list_hooks
 from xcapscript.cli.scripthelp import doc_comment
 from xcapscript.diagnostics import ScriptError
 from xcapscript.elf.binary import NotReadable
@@ -19,7 +19,7 @@ from xcapscript.kernel.interfaces import own_interfaces
 from xcapscript.library import Library
 from xcapscript.repl.fuzzy import Names
 from xcapscript.sema.hooks.programs import names_in
-from xcapscript.unit import ENTRIES, USER_KINDS, HookKind
+from xcapscript.unit import ENTRIES, HookKind
 
 HOSTS, SERVICES, NAMESPACES = Path("/etc/hosts"), Path("/etc/services"), Path("/run/netns")
 
@@ -111,10 +111,6 @@ def files_beginning(start: str) -> list[str]:
         return sorted(f"{folder}{slash}{path.name}{'/' * path.is_dir()}" for path in hidden)
     except OSError:
         return []
-
-
-FUNCTION_KINDS = tuple(kind for kind in (*ENTRIES, *ENTRIES.values()) if kind not in USER_KINDS)
-"""Those at functions of the kernel."""
 
 
 @lru_cache(maxsize=8)

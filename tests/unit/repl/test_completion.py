@@ -51,6 +51,8 @@ def names(text: str) -> list[str]:
         ("tracepoint:skb:kf|", "skb:kfree_skb"),
         ("rx, tx|", "tx"),
         ("interval:|", "1s"),
+        ("xdp:|", "eth0"),
+        ("tc:eth0:in|", "eth0:ingress"),
         ("uprobe:dr|", "drops.pcapng"),
         ("uprobe:/usr/bin/x:pro|", "process"),
         ("u:/usr/bin/x:ma|", "main"),

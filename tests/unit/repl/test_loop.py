@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from prompt_toolkit.history import InMemoryHistory
 
+from xcapscript.errors import KernelError
 from xcapscript.repl import commands, loop, outside
 
 CTRL_C, CTRL_D, ESCAPE = "\x03", "\x04", "\x1b"
@@ -157,6 +158,20 @@ def test_a_bug_in_a_command_never_ends_the_prompt(run: Any, monkeypatch: pytest.
         t.source.send_text(CTRL_D)
 
     run(play)
+
+
+def test_what_the_machine_cannot_do_is_told_each_time(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object) -> None:
+        raise KernelError("this kernel has none", advice="try another")
+
+    monkeypatch.setattr(loop, "run_command", fail)
+
+    async def play(t: Any) -> None:
+        for _ in range(2):
+            await t.type(".hooks x\r", "this kernel has none\ntry another")
+        t.source.send_text(CTRL_D)
+
+    assert "bug" not in run(play).text
 
 
 def test_a_bug_in_a_completer_is_told_once_and_never_ends_the_prompt(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
