@@ -199,6 +199,7 @@ CONSTANTS = {
     "AF_INET6": 10,
     "AF_NETLINK": 16,
     "AF_PACKET": 17,
+    "AF_XDP": 44,
     "TCP_FIN": 1,
     "TCP_SYN": 2,
     "TCP_RST": 4,

@@ -16,7 +16,9 @@ SUFFIX = ".xcap"
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Where libraries are looked for: beside the importing script, in `directories`, then in the standard library."""
+    """Where libraries are looked for: beside the importing script, which is none itself, in `directories`, then in the
+    standard library.
+    """
 
     directories: tuple[Path, ...]
     stdlib: Path
@@ -27,7 +29,7 @@ class Library:
         OSError if it cannot be read or, when root imports it, if anybody could have written it.
         """
         for path in self.candidates(name, importer):
-            if _is_file(path):
+            if _is_file(path) and path != Path(importer.name):
                 if not path.is_relative_to(self.stdlib):
                     _check_writers(path)
                 return Source(str(path), read_script(path), imported_at)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from afxdp_sender import SENDER, frame
 from network import Network, make_network, remove_network, sh
 from traffic import datagrams, python
 from xcap import Done, Running, run
@@ -44,6 +46,7 @@ def one_liners() -> list[OneLiner]:
 def here(net: Network, text: str) -> str:
     """The page's hosts and devices are those of the test."""
     text = re.sub(r"\b10\.0\.0\.([12])\b", r"10.78.0.\1", text)
+    text = text.replace("va@blue", f"{net.left}@{net.a}").replace("vb@red", f"{net.right}@{net.b}")
     for theirs, ours in (("blue", net.a), ("va", net.left), ("vb", net.right)):
         text = text.replace(f'"{theirs}"', f'"{ours}"')
     return text
@@ -79,11 +82,13 @@ def traffic(net: Network) -> None:
         s = socket.socket(type=socket.SOCK_DGRAM)
         s.sendto(bytes.fromhex("0800000000002a00" + "{inner}" + "0000"), ("10.78.0.2", 4789))
     """)
+    # the other way than the rest: where an XDP program is, the receiving end of a veth pair is another
+    past = net.in_b(f"{sys.executable} {SENDER} send {net.right} 10 {frame(net).hex()}")
     block = net.in_b("iptables -A INPUT -p tcp --dport 5432 -j DROP")
     sh(
         f"{net.in_b(server)} & sleep 0.7; {net.in_a('ping -c 3 -i 0.2 -W 1 10.78.0.2')}; "
         f"{net.in_a(client('postgres', 5432))}; {net.in_a(client('wget', 80))}; {net.in_a(tunnel)}; "
-        f"{net.in_a(datagrams(2, 53, 40))}; {net.in_a(client('curl', 443))}; {block}; "
+        f"{past}; {net.in_a(datagrams(2, 53, 40))}; {net.in_a(client('curl', 443))}; {block}; "
         f"{net.in_a(client('postgres', 5432))}; wait"
     )
 

@@ -20,6 +20,7 @@ NAMES = ("5.4", "5.15", "6.1", "6.18")
 KERNELS = {name: FrozenKernel(ROOT / "tests/data/kernel" / f"linux-{name}.json") for name in NAMES}
 
 TAKEN = {
+    "afxdp": (1, 0, 0, 2),
     "arp": (1, 0, 0, 0),
     "bridge": (1, 0, 0, 0),
     "connect": (1, 0, 0, 0),

@@ -40,6 +40,13 @@ def test_the_nearest_file_is_taken(library: Library, places: dict[str, Path], sc
         assert found == Source(str(directory / "lib.xcap"), f"// {directory.name}")
 
 
+def test_a_script_of_a_librarys_name_imports_the_library(library: Library, places: dict[str, Path]) -> None:
+    for name in ("beside", "stdlib"):
+        (places[name] / "lib.xcap").write_text(f"// {name}")
+    own = Source(str(places["beside"] / "lib.xcap"), 'import "lib";')
+    assert library.find("lib", own, None) == Source(str(places["stdlib"] / "lib.xcap"), "// stdlib")
+
+
 def test_a_file_that_is_nowhere_is_none(library: Library, script: Source) -> None:
     assert library.find("lib", script, None) is None
 

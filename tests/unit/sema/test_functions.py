@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from xcapscript.diagnostics import ScriptError
-from xcapscript.ir import Hook
+from xcapscript.ir import Hook, PacketForm
 from xcapscript.kernel.facts import Argument, Function
 from xcapscript.library import default_library
 from xcapscript.sema.hooks.resolve import Hooks
@@ -17,6 +17,7 @@ from xcapscript.syntax import ast
 from xcapscript.types import S32, S64, U64, EnumType, PointerType, StructType, Type
 
 SKB, SOCK, MSG = PointerType("struct sk_buff"), PointerType("struct sock"), PointerType("struct msghdr")
+BUFF, FRAME = PointerType("struct xdp_buff"), PointerType("struct xdp_frame")
 REASON = EnumType("skb_drop_reason", ((2, "SKB_DROP_REASON_NOT_SPECIFIED"),))
 
 
@@ -36,6 +37,9 @@ FUNCTIONS = {
         function("kfree_skb_reason", ("skb", SKB), ("reason", REASON)),
         function("by_value", ("pair", StructType("struct pair", 0)), ("skb", SKB)),
         function("veth_xmit", ("skb", SKB), result=S32, module="veth"),
+        function("xsk_rcv", ("xs", SOCK), ("xdp", BUFF), result=S32),
+        function("xdp_frame_in", ("frame", FRAME), ("skb", SKB)),
+        function("xdp_frame_out", ("dev", U64), ("frame", FRAME)),
         Function("split", "split.isra.0", (Argument("skb", SKB),), S32),
         Function("bare", "bare", None),
     )
@@ -104,6 +108,27 @@ def test_a_binding_group_says_otherwise() -> None:
     assert one("kprobe:bare(skb=arg2)").skb.place == 2  # type: ignore[union-attr]
     assert one("kprobe:tcp_ack(sk=arg0)").packet is None
     assert one("fentry:tcp_ack(skb=args.skb)").skb.place == 1  # type: ignore[union-attr]
+
+
+def test_packets_of_xdp() -> None:
+    """An skb comes first, as it tells more."""
+    found = one("kprobe:xsk_rcv"), one("kprobe:xdp_frame_out"), one("kprobe:xdp_frame_in")
+    packets = [hook.packet for hook in found]
+    assert [(packet.form, packet.pointer.place) for packet in packets if packet] == [
+        (PacketForm.XDP_BUFF, 1),
+        (PacketForm.XDP_FRAME, 1),
+        (PacketForm.SKB, 1),
+    ]
+    bound = one("kprobe:xdp_frame_in(frame=arg0)").packet, one("kprobe:sock_close(xdp=arg2)").packet
+    assert [(packet.form, packet.pointer.place) for packet in bound if packet] == [
+        (PacketForm.XDP_FRAME, 0),
+        (PacketForm.XDP_BUFF, 2),
+    ]
+
+
+def test_a_wildcard_keeps_packets_of_xdp_apart() -> None:
+    hooks = resolve("kprobe:x*")
+    assert sorted(str(hook.packet.form) for hook in hooks if hook.packet) == ["frame", "skb", "xdp"]
 
 
 def test_what_a_function_returns() -> None:

@@ -14,7 +14,7 @@ from xcapscript.types import U64
 
 ARGUMENT = re.compile(r"(?:args\.)?([A-Za-z_]\w*)")
 POSITION = re.compile(r"arg([0-9]{1,2})")
-SKB, SOCK, MSG = "skb", "sk", "msg"
+SKB, SOCK, MSG, XDP, FRAME = "skb", "sk", "msg", "xdp", "frame"
 
 
 @dataclass(frozen=True, slots=True)

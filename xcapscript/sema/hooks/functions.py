@@ -11,7 +11,7 @@ from xcapscript.ir import REGISTERS, Hook, Packet, PacketForm
 from xcapscript.kernel.facts import Function, Kernel
 from xcapscript.layout import Direction
 from xcapscript.nodes import RESULT, HookArgument
-from xcapscript.sema.hooks.bindings import MSG, SKB, SOCK, Bindings
+from xcapscript.sema.hooks.bindings import FRAME, MSG, SKB, SOCK, XDP, Bindings
 from xcapscript.sema.hooks.tracepoints import reason_of
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
@@ -26,8 +26,15 @@ TYPED = frozenset({HookKind.FENTRY, HookKind.FEXIT})
 MOST_ARGUMENTS = 12
 """MAX_BPF_FUNC_ARGS: those that a function may have for fentry."""
 
-PACKETS = {"struct sk_buff": PacketForm.SKB}
+PACKETS = {
+    "struct sk_buff": PacketForm.SKB,
+    "struct xdp_buff": PacketForm.XDP_BUFF,
+    "struct xdp_frame": PacketForm.XDP_FRAME,
+}
 """The structs that are packets, the likeliest first."""
+
+FORMS = (SKB, XDP, FRAME)
+"""What a packet is bound as: the names of its forms."""
 
 STRUCTS = tuple(name.removeprefix("struct ") for name in PACKETS)
 MOST_FUNCTIONS = 8192
@@ -52,7 +59,7 @@ class Functions:
 
     def resolve(self, attach: ast.Attach, target: str, shown: str, bindings: Bindings) -> list[Hook]:
         """The hooks at a function, or at all that a wildcard matches; ScriptError if there are none."""
-        bindings.allow((SKB, SOCK, MSG))
+        bindings.allow((*FORMS, SOCK, MSG))
         family = "fentry" if self.kind in TYPED else "kprobe"
         if not self.kernel.attaches(family):
             hint = "tracepoints may do: see 'xcap -l', and 'xcap --doctor' for what works here"
@@ -90,7 +97,7 @@ class Functions:
         """A hook for each way in which the functions are handed their packet: one program serves all its functions."""
         if not PATTERN.fullmatch(target):
             refuse(Code.BAD_HOOK, attach, f"'{target}' is no pattern of functions", f"write {self.kind}:tcp_*")
-        if SKB in bindings.given or SOCK in bindings.given:
+        if set(bindings.given) & {*FORMS, SOCK}:
             names = self.kernel.functions(target)
         else:
             names = self.kernel.functions(target, STRUCTS) or self.kernel.functions(target, ("sock",))
@@ -124,9 +131,9 @@ def function_hook(kind: HookKind, facts: Function, shown: str, bindings: Binding
     most = MOST_ARGUMENTS if kind in TYPED else REGISTERS
     # within a function its arguments' registers hold anything
     arguments = () if offset else tuple(_arguments(facts, most))
-    skb = bindings.argument(SKB, arguments, most)
+    bound = _bound_packet(bindings, arguments, most)
     sock = bindings.argument(SOCK, arguments, most)
-    packet = Packet(PacketForm.SKB, skb) if skb is not None else None if sock is not None else _packet(arguments)
+    packet = bound if bound is not None or sock is not None else _packet(arguments)
     if sock is None:
         sock = _pointer_to("struct sock", arguments)
     message = bindings.argument(MSG, arguments, most) or (_pointer_to("struct msghdr", arguments) if sock else None)
@@ -149,6 +156,14 @@ def _result(kind: HookKind, facts: Function) -> HookArgument | None:
     place = len(facts.arguments or ()) if kind in TYPED else RESULT
     known = facts.result if facts.result is not None and is_number(facts.result) else U64
     return HookArgument("retval", known, place)
+
+
+def _bound_packet(bindings: Bindings, arguments: tuple[HookArgument, ...], most: int) -> Packet | None:
+    """The packet that a binding group says."""
+    for form in map(PacketForm, FORMS):
+        if pointer := bindings.argument(form, arguments, most):
+            return Packet(form, pointer)
+    return None
 
 
 def _packet(arguments: tuple[HookArgument, ...]) -> Packet | None:
