@@ -14,8 +14,8 @@ Instructions = tuple[tuple[int, int, int, int], ...]
 """Classic BPF: (code, jt, jf, k) each."""
 
 
-RESULT = -1
-"""The place of what a kretprobe's function returned."""
+RESULT, NO_RESULT = -1, -2
+"""The place of what a kretprobe's function returned, and that of what is 0, as the function returns nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import Template
 
 from xcapscript.codegen.literals import c_comment, c_identifier
-from xcapscript.nodes import RESULT
+from xcapscript.nodes import NO_RESULT, RESULT
 from xcapscript.resources import bpf_directory
 from xcapscript.unit import HookKind
 
@@ -39,6 +39,8 @@ def function_text(kind: HookKind, title: str, function: str, body: str) -> str:
 
 def argument(kind: HookKind, place: int, ctype: str) -> str:
     """C text of an argument of the hook, as `ctype`."""
+    if place == NO_RESULT:
+        return f"(({ctype})0)"
     match kind:
         case HookKind.XDP | HookKind.TC | HookKind.SOCKET:
             return f"(({ctype})ctx)"

@@ -52,8 +52,6 @@ class Given:
 
     def result(self, node: ast.Name) -> Expression:
         result = self.hook.result
-        if result is None and len(self.hook.attachment.functions) > 1:
-            return Number(0, S64)  # of a wildcard's functions those that return nothing
         if result is None:
             kinds = "kretprobe, fexit and uretprobe have one"
             returns = self.hook.attachment.kind in RETURNS

@@ -10,12 +10,12 @@ from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.ir import REGISTERS, Hook, Packet, PacketForm
 from xcapscript.kernel.facts import Function, Kernel
 from xcapscript.layout import Direction
-from xcapscript.nodes import RESULT, HookArgument
+from xcapscript.nodes import NO_RESULT, RESULT, HookArgument
 from xcapscript.sema.hooks.bindings import FRAME, MSG, SKB, SOCK, XDP, Bindings
 from xcapscript.sema.hooks.tracepoints import reason_of
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
-from xcapscript.types import S32, S64, U64, IntType, PointerType, StructType, is_number
+from xcapscript.types import S64, U64, IntType, PointerType, StructType, is_number
 from xcapscript.unit import Attachment, HookKind
 
 TARGET = re.compile(r"(?:(?P<module>[A-Za-z_]\w*):)?(?P<name>[A-Za-z_][\w.]*)(?:\+(?P<offset>0x[0-9a-fA-F]+|[0-9]+))?")
@@ -110,7 +110,9 @@ class Functions:
                 continue
             hook = function_hook(self.kind, function, shown, bindings)
             if hook.has_packet:
-                key = tuple(map(_place, (hook.packet, hook.sock, hook.msg, hook.result)))
+                # a packet knows its socket
+                ways = (hook.packet,) if hook.packet is not None else (hook.sock, hook.msg)
+                key = tuple(map(_place, (*ways, hook.result)))
                 if self.kind in TYPED:
                     # a module's functions are found in its own BTF, and no program reads an argument that is not there
                     key += module, len(hook.arguments)
@@ -189,17 +191,27 @@ def _place(value: object) -> object:
 
 
 def _of_all(hook: Hook, functions: list[Function]) -> Hook:
-    """The hook of one function, for all that are handed their packet as it is; their arguments have no common names."""
-    if len(functions) == 1:
-        return hook
+    """The hook of one of a wildcard's functions, for all that are handed their packet as it is."""
+    kind = hook.attachment.kind
     symbols = tuple(sorted(function.symbol for function in functions))
-    attachment = Attachment(
-        hook.attachment.kind, hook.name, functions=symbols, module=functions[0].module, offset=hook.attachment.offset
-    )
-    places = range(len(hook.arguments) if hook.attachment.kind in TYPED else REGISTERS)
+    one = len(functions) == 1
+    target = functions[0].name if one else hook.name
+    attachment = Attachment(kind, target, functions=symbols, module=functions[0].module, offset=hook.attachment.offset)
+    if one:
+        return replace(hook, name=f"{kind}:{target}", attachment=attachment, result=_common(kind, hook.result))
+    # arguments have no common names
+    places = range(len(hook.arguments) if kind in TYPED else REGISTERS)
     arguments = tuple(HookArgument(f"arg{place}", U64, place) for place in places)
-    result = hook.result
-    if result is not None and result.type not in (S32, IntType(16, signed=True), IntType(8, signed=True)):
-        # numbers of all sizes are one type of key, if all have a sign or none
-        result = replace(result, type=S64)
-    return Hook(hook.name, attachment, arguments, hook.packet, None, Direction.UNKNOWN, hook.sock, hook.msg, result)
+    sock = hook.sock if hook.packet is None else None
+    result = _common(kind, hook.result)
+    return Hook(hook.name, attachment, arguments, hook.packet, None, Direction.UNKNOWN, sock, hook.msg, result)
+
+
+def _common(kind: HookKind, result: HookArgument | None) -> HookArgument | None:
+    """What a wildcard's function returns, as a number with a sign, as all of them do; 0 if it returns nothing."""
+    if kind not in RETURNS:
+        return None
+    if result is None:
+        return HookArgument("retval", S64, NO_RESULT)
+    signed = isinstance(result.type, IntType) and result.type.signed
+    return result if signed else replace(result, type=S64)
