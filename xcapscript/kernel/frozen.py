@@ -216,6 +216,7 @@ def freeze(
         # what a machine has of these is no fact about its kernel: some for tests
         "namespaces": {"blue": 4026532281},
         "cgroups": {"/system.slice": 4711},
+        "xdp_programs": {"eth0": "the XDP program 7 (firewall)"},
         "interfaces": {"": ["eth0", "eth1", "lo", "veth7"], "blue": ["lo", "vb"]},
     }
     if prototypes or reasons:

@@ -161,6 +161,18 @@ def test_hooks_are_listed_on_standard_output(capsys: pytest.CaptureFixture[str])
     ]
 
 
+def test_hooks_of_interfaces_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert xcap("-l", "*:eth1*") == (OK, "")
+    assert capsys.readouterr().out.split() == ["xdp:eth1", "tc:eth1:ingress", "tc:eth1:egress", "socket:eth1"]
+    assert xcap("-v", "-l", "xdp:*") == (OK, "")
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        "xdp:eth0",
+        "    xdp: struct xdp_buff * (the packet)",
+        "    cannot be attached to: the interface has the XDP program 7 (firewall) already",
+        "xdp:eth1",
+    ]
+
+
 @dataclass
 class FakeProcess:
     """A compiler that compiles nothing."""
