@@ -23,18 +23,32 @@ class PacketForm(StrEnum):
     XDP_BUFF = "xdp"
     XDP_FRAME = "frame"
     BUFFER = "buf"
+    MBUF = "mbuf"
+    MBUFS = "mbufs"
+
+
+@dataclass(frozen=True, slots=True)
+class MbufLayout:
+    """Where in a struct rte_mbuf its members are, in bytes."""
+
+    buf_addr: int
+    data_off: int
+    pkt_len: int
+    data_len: int
+    next: int
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
     """Where a hook's packet is: the argument that points at it, and the one that says how long or how many; and how it
-    begins, where that is the script's to say.
+    begins, where that is the script's to say, and how DPDK's struct is laid out.
     """
 
     form: PacketForm
     pointer: HookArgument
     count: HookArgument | None = None
     link: LinkType | None = None
+    layout: MbufLayout | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,8 @@ class Program:
     """One C function for one attach point of one clause; `hook` is what the user called the attach point.
 
     `entry` is the C function that runs when the kernel's function is entered, where this one runs when it returns. Each
-    of several functions has a cookie, by which the program knows which was hit.
+    of several functions has a cookie, by which the program knows which was hit. `turn` looks at packets of a burst: it
+    is called through the map `turns`.
     """
 
     function: str
@@ -167,6 +168,8 @@ class Program:
     hook: str
     span: Span
     entry: str = ""
+    turn: str = ""
+    turns: str = ""
     cookies: tuple[int, ...] = ()
 
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import random
 import re
 import shutil
-import struct
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from programs import SOURCES, dumped, shown, udp_packets, written
 from xcap import Running, run
-
-from tests.packets import eth, ipv4, udp
 
 pytestmark = [
     pytest.mark.kernel,
     pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler: the programs are made here"),
 ]
-SOURCES = Path(__file__).parents[1] / "data" / "programs"
 ETHERNET = 14
 
 
@@ -29,43 +24,6 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("programs") / "frames"
     subprocess.run(["cc", "-O2", "-o", program, SOURCES / "frames.c"], check=True)
     return program
-
-
-def udp_packets(count: int) -> list[bytes]:
-    """Packets of all sizes that programs handle, each of its own bytes."""
-    rng = random.Random(count)
-    sizes = (0, 18, 22, 100, 214, 215, 500, 1472, 8958, 16342)
-    return [
-        eth(0x0800, ipv4(17, udp(1000 + number, 2000 + number, rng.randbytes(sizes[number % len(sizes)]))))
-        for number in range(count)
-    ]
-
-
-def written(path: Path, packets: Sequence[bytes]) -> Path:
-    """The file that the program reads."""
-    path.write_bytes(b"".join(struct.pack("=I", len(packet)) + packet for packet in packets))
-    return path
-
-
-def dumped(path: Path) -> list[bytes]:
-    """The bytes of each packet in a file, as Wireshark's own tools read it."""
-    plain = path.with_suffix(".pcap")
-    subprocess.run(["editcap", "-F", "pcap", path, plain], check=True)
-    data, found, at = plain.read_bytes(), [], 24
-    while at < len(data):
-        length = struct.unpack_from("=8xI", data, at)[0]
-        found.append(data[at + 16 : at + 16 + length])
-        at += 16 + length
-    return found
-
-
-def shown(path: Path, *fields: str) -> list[list[str]]:
-    """Fields of each packet, as tshark sees them."""
-    asked = [word for field in fields for word in ("-e", field)]
-    done = subprocess.run(
-        ["tshark", "-r", path, "-T", "fields", *asked], check=True, capture_output=True, text=True, cwd="/"
-    )
-    return [line.split("\t") for line in done.stdout.splitlines()]
 
 
 def test_a_buffer_is_dumped_byte_for_byte(frames: Path, tmp_path: Path) -> None:

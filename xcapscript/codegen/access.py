@@ -21,6 +21,8 @@ AS_SKB: Mapping[PacketForm, str] = {
 }
 """What makes an sk_buff of a packet, which all else is read from; it gives NULL where it cannot be read."""
 
+MBUFS = frozenset({PacketForm.MBUF, PacketForm.MBUFS})
+
 TASK_VALUES = frozenset({"xcap_pid", "xcap_tid", "xcap_uid", "xcap_gid", "xcap_comm", "xcap_cgroup"})
 
 
@@ -30,7 +32,7 @@ def access_of(hook: Hook) -> str:
     if kind in CONTEXTS:
         return CONTEXTS[kind]
     if kind in USER_KINDS:
-        return "XCAP_USER"
+        return "XCAP_MBUF" if hook.packet is not None and hook.packet.form in MBUFS else "XCAP_USER"
     if hook.packet is not None and hook.packet.form in (PacketForm.XDP_BUFF, PacketForm.XDP_FRAME):
         return "XCAP_XDP"
     return "XCAP_TYPED ? XCAP_TRUSTED : XCAP_KERNEL" if kind is HookKind.RAWTRACEPOINT else "XCAP_KERNEL"

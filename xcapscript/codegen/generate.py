@@ -23,6 +23,7 @@ from xcapscript.codegen.program import (
     has_inner,
     write_body,
     write_entry_body,
+    write_packets_body,
     write_user_body,
 )
 from xcapscript.codegen.scratch import scratch_text
@@ -30,7 +31,7 @@ from xcapscript.codegen.shell import function_text
 from xcapscript.codegen.stmt import LINE_BYTES, LINE_DIRECTIVE, Context, is_shown, write_statements
 from xcapscript.codegen.strings import Strings
 from xcapscript.codegen.structs import struct_text
-from xcapscript.codegen.user import inner_text, is_user, keeps_arguments
+from xcapscript.codegen.user import inner_text, is_burst, is_user, keeps_arguments, turns_name
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.ir import CText, Map, Probe, Program, ScriptOptions
 from xcapscript.layout import EVENT, FLOW, PACKET, Layout
@@ -120,7 +121,10 @@ class _Generator:
         if is_user(probe):
             attachment = replace(attachment, process=self.options.process)
         cookies = self._cookies(attachment) if len(attachment.functions) > 1 else ()
-        self.programs.append(UnitProgram(function, attachment, probe.hook.name, probe.span, entry, cookies))
+        turn = self._add_turn(probe, context, title) if is_burst(probe) else ""
+        turns = turns_name(number) if turn else ""
+        made = UnitProgram(function, attachment, probe.hook.name, probe.span, entry, turn, turns, cookies)
+        self.programs.append(made)
 
     def _add_entry(self, probe: Probe, context: Context, title: str) -> str:
         """Write the function that runs when the probe's is entered; its name."""
@@ -128,6 +132,15 @@ class _Generator:
         write_entry_body(out, probe, context, self.filters)
         name = f"xcap_entry_{context.program}"
         self.functions.append(function_text(entry_kind(probe), f"{title}: when it is entered", name, out.text()))
+        return name
+
+    def _add_turn(self, probe: Probe, context: Context, title: str) -> str:
+        """Write the function that looks at packets of a burst; its name."""
+        out = Emitter(1)
+        write_packets_body(out, probe, context)
+        name = f"xcap_turn_{context.program}"
+        kind = probe.hook.attachment.kind
+        self.functions.append(function_text(kind, f"{title}: packets of a burst", name, out.text()))
         return name
 
     def _cookies(self, attachment: Attachment) -> tuple[int, ...]:

@@ -13,11 +13,14 @@ from xcapscript.codegen.literals import c_int
 from xcapscript.codegen.shell import argument
 from xcapscript.codegen.stmt import Context, is_shown, record_id, submission, write_statements
 from xcapscript.codegen.user import (
+    is_burst,
     is_user,
     keeps_arguments,
     write_arguments,
     write_buffer_found,
+    write_burst,
     write_entered,
+    write_packets,
     write_turn,
 )
 from xcapscript.ir import Probe
@@ -81,7 +84,16 @@ def write_user_body(out: Emitter, probe: Probe, context: Context) -> None:
     write_memory(out, probe, context)
     if keeps_arguments(probe):
         write_arguments(out, context.program)
+    if is_burst(probe):
+        write_burst(out, probe, context.program)
+        return
     write_turn(out, probe, context.program)
+
+
+def write_packets_body(out: Emitter, probe: Probe, context: Context) -> None:
+    """Write what looks at packets of a burst."""
+    write_memory(out, probe, context, gated=False)
+    write_packets(out, context.program)
 
 
 def write_entry_body(out: Emitter, probe: Probe, context: Context, filters: dict[str, tuple[str, str]]) -> None:
@@ -142,7 +154,7 @@ def write_beginning(out: Emitter, probe: Probe, context: Context) -> None:
     write_locals(out, probe)
 
 
-def write_memory(out: Emitter, probe: Probe, context: Context) -> None:
+def write_memory(out: Emitter, probe: Probe, context: Context, *, gated: bool = True) -> None:
     """The program's own memory, and the gate."""
     number = context.program
     out.line(f"u32 zero = 0, program = {number};")
@@ -151,7 +163,7 @@ def write_memory(out: Emitter, probe: Probe, context: Context) -> None:
     out.line(f"struct xcap_scratch_{number} *scratch = xcap_scratch_{number}_map.lookup(&zero);")
     out.line("if (!control || !counters || !scratch)")
     out.line("\treturn 0;")
-    if probe.hook.attachment.kind not in UNGATED:
+    if gated and probe.hook.attachment.kind not in UNGATED:
         out.line("if (!control->live)")
         out.line("\treturn 0;")
 
@@ -244,7 +256,7 @@ def write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]
             with out.block(f"if (hit->link != {LinkType.EN10MB:d})"):
                 out.line("counters->no_link++;")
                 out.line("return 0;")
-        _write_filter(out, "hit->link", "view", (ethernet, ethernet if raw == NEVER else raw))
+        _write_filter(out, probe, "hit->link", "view", (ethernet, ethernet if raw == NEVER else raw))
     for expression in probe.inner:
         with out.block():
             out.line("struct xcap_view inner;")
@@ -252,7 +264,7 @@ def write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]
             with out.block("if (!link)"):
                 out.line("counters->no_match++;")
                 out.line("return 0;")
-            _write_filter(out, "link", "inner", filters[expression.text])
+            _write_filter(out, probe, "link", "inner", filters[expression.text])
 
 
 def filters_of(probe: Probe) -> list[Filter]:
@@ -273,13 +285,14 @@ def _asks_interface(probe: Probe) -> bool:
     return any(Ancillary.IFINDEX in ancillary_loads([Instruction(*one) for one in code]) for code in codes)
 
 
-def _write_filter(out: Emitter, link: str, view: str, functions: tuple[str, str]) -> None:
+def _write_filter(out: Emitter, probe: Probe, link: str, view: str, functions: tuple[str, str]) -> None:
     """Leave the program where the filter of the packet's link type says no."""
     ethernet, raw = functions
     call = f"{link} == {LinkType.EN10MB:d} ? {ethernet}(&{view}) : {raw}(&{view})"
     with out.block(f"if (!{ethernet}(&{view}))" if raw == ethernet else f"if (!({call}))"):
-        # what lies in pages, and could not be read, may have been what the filter asked for
-        out.line("if (hit->cap_len < hit->wire_len)")
+        # what lies in pages, or in another segment, and could not be read, may have been what the filter asked for
+        chained = " || hit->linear_len < hit->wire_len" if access_of(probe.hook) == "XCAP_MBUF" else ""
+        out.line(f"if (hit->cap_len < hit->wire_len{chained})")
         out.line("\tcounters->unread++;")
         out.line("else")
         out.line("\tcounters->no_match++;")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xcapscript.codegen.entry import keeps_entry, saved_size, saved_text
 from xcapscript.codegen.stmt import LARGEST_COPY, LINE_BYTES, Context
-from xcapscript.codegen.user import is_user, keeps_arguments
+from xcapscript.codegen.user import is_burst, is_user, keeps_arguments, turns_name
 from xcapscript.codegen.user import saved_text as arguments_text
 from xcapscript.ir import Probe
 
@@ -50,6 +50,9 @@ def scratch_text(probe: Probe, context: Context) -> str:
         lines.append(f"\tstruct xcap_saved_{number} saved;")
     if is_user(probe):
         lines += ["\tstruct xcap_arguments arguments; /* that the function was entered with */", "\tu64 busy;"]
+    if is_burst(probe):
+        lines.append("\tstruct xcap_burst burst;")
+        saved_map += f"\nBPF_PROG_ARRAY({turns_name(number)}, 1);"
     return "\n".join(
         [*lines, "};", f"BPF_PERCPU_ARRAY(xcap_scratch_{number}_map, struct xcap_scratch_{number}, 1);{saved_map}"]
     )

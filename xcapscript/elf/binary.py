@@ -6,6 +6,7 @@ Source: elf(5); Documentation/trace/uprobetracer.rst.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from os import fstat
 from pathlib import Path
 from typing import BinaryIO
 
-from elftools.common.exceptions import ELFError
+from elftools.common.exceptions import DWARFError, ELFError
 from elftools.construct.core import ConstructError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Section
@@ -26,7 +27,13 @@ _LAYOUTS = {64: ("IBBHQQ", (0, 1, 3, 4, 5)), 32: ("IIIBBH", (0, 3, 5, 1, 2))}
 _FUNCTION, _CHOSEN = 2, 10
 """STT_FUNC; and STT_GNU_IFUNC, whose code is the choice of a function."""
 
-_BROKEN = (ELFError, ConstructError, struct.error, ValueError, KeyError, IndexError, OverflowError, AssertionError)
+LARGEST_SECTION = 1 << 29
+"""Bytes that are made of a compressed one."""
+
+_BROKEN = (
+    *(ELFError, DWARFError, ConstructError, struct.error, zlib.error),
+    *(ValueError, KeyError, IndexError, OverflowError, AssertionError),
+)
 """What a damaged file makes its reader raise."""
 
 
@@ -58,7 +65,7 @@ class Binary:
     def __init__(self, path: Path, name: str = "") -> None:
         self._path = path
         self.name = name or str(path)
-        with self._reading("header") as file:
+        with self.reading("header") as file:
             self.bits: int = file.elfclass
             self.machine: str = file.get_machine_arch()
             self.is_stripped = file.get_section_by_name(SYMBOLS) is None
@@ -91,7 +98,7 @@ class Binary:
 
     def section(self, name: str) -> tuple[int, bytes] | None:
         """The address and the bytes of a section."""
-        with self._reading(name) as file:
+        with self.reading(name) as file:
             section = file.get_section_by_name(name)
             return None if section is None else (section["sh_addr"], _data(section))
 
@@ -99,7 +106,7 @@ class Binary:
         """Those of a type that are in this file: STT_*. pyelftools makes an object of each, which takes seconds."""
         layout, places = _LAYOUTS[self.bits]
         for name in (SYMBOLS, DYNAMIC_SYMBOLS):
-            with self._reading("symbols") as file:
+            with self.reading("symbols") as file:
                 section = file.get_section_by_name(name)
                 if section is None:
                     continue
@@ -115,7 +122,8 @@ class Binary:
                         yield Symbol(text.partition("@")[0], address, length)
 
     @contextmanager
-    def _reading(self, what: str) -> Iterator[ELFFile]:
+    def reading(self, what: str) -> Iterator[ELFFile]:
+        """The file, opened: what it raises for damage becomes NotReadable."""
         try:
             with self._path.open("rb") as stream:
                 yield _opened(stream, self.name)
@@ -127,6 +135,8 @@ class Binary:
 
 def _data(section: Section) -> bytes:
     """The bytes of a section. What claims to be larger than its file is not asked for."""
+    if section.compressed and section.data_size <= LARGEST_SECTION:
+        return bytes(section.data())
     if section.compressed or section["sh_offset"] + section["sh_size"] > fstat(section.stream.fileno()).st_size:
         raise ValueError(f"{section.name} is not in the file")
     return bytes(section.data())

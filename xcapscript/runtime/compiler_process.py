@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from xcapscript.errors import CompilerBug
+from xcapscript.kernel import bpf
 from xcapscript.kernel.typed import Load
 from xcapscript.resources import bpf_directory
 from xcapscript.runtime.blame import blame_compiler, blame_verifier
@@ -29,10 +31,11 @@ FIXED_MAPS = ("xcap_events", "xcap_controls", "xcap_counts", "xcap_map_full")
 
 @dataclass(frozen=True, slots=True)
 class LoadedProgram:
-    """Descriptors of a program's copies, and of those of its entry."""
+    """Descriptors of a program's copies, of those of its entry, and of those that look at packets of a burst."""
 
     copies: tuple[int, ...]
     entries: tuple[int, ...] = ()
+    turns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Loaded:
 
     def close(self) -> None:
         """Give all back to the kernel, which drops what nothing else holds."""
-        programs = (number for program in self.programs for number in (*program.copies, *program.entries))
+        programs = (number for one in self.programs for number in (*one.copies, *one.entries, *one.turns))
         for descriptor in (*programs, *self.maps.values()):
             os.close(descriptor)
 
@@ -56,6 +59,12 @@ def _functions(programs: Iterable[Program]) -> Iterator[tuple[str, list[Load]]]:
         yield program.function, loads(program, kind)
         if program.entry:
             yield program.entry, loads(program, ENTRIES[kind])
+        if program.turn:
+            yield program.turn, loads(program, kind)
+
+
+def _turns(unit: Unit) -> list[str]:
+    return [program.turns for program in unit.programs if program.turns]
 
 
 def request_of(unit: Unit, headers: Path | None) -> tuple[list[tuple[str, list[Load]]], dict[str, Any]]:
@@ -67,7 +76,7 @@ def request_of(unit: Unit, headers: Path | None) -> tuple[list[tuple[str, list[L
         # What bcc itself includes warns; what we write is checked by the tests.
         "cflags": ["-w", f"-I{bpf_directory() / 'include'}"],
         "functions": [(name, [asdict(one) for one in copies]) for name, copies in functions],
-        "maps": [*FIXED_MAPS, *(spec.symbol for spec in unit.maps)],
+        "maps": [*FIXED_MAPS, *(spec.symbol for spec in unit.maps), *_turns(unit)],
     }
 
 
@@ -99,8 +108,15 @@ class CompilerProcess:
             self._fail(unit, answer)
         descriptors = iter(self._receive(answer["descriptors"]))
         by_function = {name: tuple(islice(descriptors, len(copies))) for name, copies in functions}
-        programs = tuple(LoadedProgram(by_function[p.function], by_function.get(p.entry, ())) for p in unit.programs)
-        return Loaded(programs, dict(zip(request["maps"], descriptors, strict=True)))
+        programs = tuple(
+            LoadedProgram(by_function[p.function], by_function.get(p.entry, ()), by_function.get(p.turn, ()))
+            for p in unit.programs
+        )
+        loaded = Loaded(programs, dict(zip(request["maps"], descriptors, strict=True)))
+        for program, copies in zip(unit.programs, programs, strict=True):
+            if program.turns:
+                bpf.update(loaded.maps[program.turns], bytes(4), struct.pack("=I", copies.turns[0]))
+        return loaded
 
     def _ask(self, request: Mapping[str, object]) -> dict[str, Any] | None:
         try:

@@ -66,6 +66,8 @@ XCAP_INLINE long xcap_read_far(const struct xcap_view *v, u32 offset, u32 size, 
 	if (v->access == XCAP_XDP_CONTEXT && offset + size > v->linear_len)
 		return xcap_read_paged(NULL, XCAP_XDP_CONTEXT, v->dynptr, v->data, offset, to, size);
 #endif
+	if (v->user && offset + size > v->linear_len)
+		return -1;
 	if (v->user)
 		return bpf_probe_read_user(to, size, (const void *)(unsigned long)(v->start + offset));
 	return bpf_probe_read_kernel(to, size, (const void *)(unsigned long)(v->start + offset));

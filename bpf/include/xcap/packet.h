@@ -4,6 +4,7 @@
 
 #include <xcap/runtime.h>
 
+#include <xcap/mbuf.h>
 #include <xcap/user.h>
 
 #define XCAP_ARPHRD_ETHER 1
@@ -22,6 +23,7 @@
 #define XCAP_XDP_CONTEXT 3 /* likewise an xdp_buff */
 #define XCAP_USER 4 /* memory of the program that runs */
 #define XCAP_XDP 5 /* an xdp_buff or an xdp_frame, by address */
+#define XCAP_MBUF 6 /* DPDK's, in memory of the program that runs */
 
 #define XCAP_CONTEXTS 1
 #define XCAP_IS_CONTEXT(access) ((access) == XCAP_SKB_CONTEXT || (access) == XCAP_XDP_CONTEXT)
@@ -165,8 +167,9 @@ XCAP_INLINE long xcap_read_front_and_pages(const struct xcap_hit *hit, const str
 XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int access,
 				 struct xcap_dynptr *dynptr, u8 *to, u64 count, const u64 limit)
 {
-	if (access == XCAP_USER) {
-		u64 read = xcap_read_user(hit, hit->start, to, count, limit);
+	if (access == XCAP_USER || access == XCAP_MBUF) {
+		u64 read = access == XCAP_USER ? xcap_read_user(hit, hit->start, to, count, limit) :
+						 xcap_read_mbuf(hit, to, count, limit);
 
 		if (read < count)
 			hit->cap_len = read;

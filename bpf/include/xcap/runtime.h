@@ -33,6 +33,23 @@ struct xcap_counters {
 	u64 lost;
 };
 
+/* Where in a struct rte_mbuf its members are, in bytes. */
+struct xcap_mbuf_layout {
+	u16 buf_addr;
+	u16 data_off;
+	u16 pkt_len;
+	u16 data_len;
+	u16 next;
+};
+
+/* How far a packet has been read that is in several pieces. */
+struct xcap_segment {
+	u64 start;
+	u64 next;
+	u64 done;
+	u32 length;
+};
+
 /* State of one hit, in per-CPU memory of its program: a program does not interrupt itself, but another can. Offsets
  * and lengths are on the wire: from the packet's first byte, an accelerated VLAN tag included. */
 struct xcap_hit {
@@ -49,5 +66,8 @@ struct xcap_hit {
 	u64 room;           /* see xcap_scalar() */
 	u32 user;           /* the hook is in a program */
 	u32 faults;         /* reads of its memory that failed */
+	u64 mbuf;           /* address of the packet's struct rte_mbuf */
+	struct xcap_mbuf_layout layout;
+	struct xcap_segment segment;
 	struct xcap_packet_event event; /* last: the packet's bytes follow in the program's scratch */
 };

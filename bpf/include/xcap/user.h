@@ -54,6 +54,14 @@ struct xcap_arguments {
 	u64 at[6];
 };
 
+/* Several packets: an array of pointers. */
+struct xcap_burst {
+	u64 list;
+	u64 mbuf; /* the one whose turn it is */
+	u32 count;
+	u32 next;
+};
+
 struct xcap_call {
 	u64 stack;
 	u64 task;

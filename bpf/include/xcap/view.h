@@ -22,7 +22,7 @@ XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const struct sk_
 		.data = hit->data,
 		.pkt_type = outgoing || !skb ? XCAP_PACKET_OUTGOING : skb->pkt_type,
 		.ifindex = with_ifindex ? xcap_ifindex(hit, skb) : 0,
-		.user = access == XCAP_USER,
+		.user = access == XCAP_USER || access == XCAP_MBUF,
 		.trusted = access == XCAP_TRUSTED ? (struct sk_buff *)skb : NULL,
 		.access = access,
 		.dynptr = dynptr,

@@ -19,7 +19,7 @@ def buffer_packet(bindings: Bindings, arguments: tuple[HookArgument, ...], most:
     """The packet that a binding group says, None if it says none."""
     pointer = bindings.argument(BUF, arguments, most)
     length = bindings.argument(LEN, arguments, most)
-    link = _link(bindings)
+    link = link_of(bindings)
     if pointer is None:
         if bindings.given:
             given = next(iter(bindings.given))
@@ -31,7 +31,8 @@ def buffer_packet(bindings: Bindings, arguments: tuple[HookArgument, ...], most:
     return Packet(PacketForm.BUFFER, pointer, length, link)
 
 
-def _link(bindings: Bindings) -> LinkType:
+def link_of(bindings: Bindings) -> LinkType:
+    """What the packets of a binding group begin with."""
     text = bindings.given.get(LINK, "ethernet")
     found = LINKS.get(text.lower())
     if found is None:

@@ -15,6 +15,7 @@ from xcapscript.ir import REGISTERS, Hook
 from xcapscript.nodes import RESULT, HookArgument
 from xcapscript.sema.hooks.bindings import Bindings
 from xcapscript.sema.hooks.buffers import BUFFER_NAMES, buffer_packet
+from xcapscript.sema.hooks.mbufs import MBUF_NAMES, mbuf_packet
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
 from xcapscript.types import S64, U64
@@ -36,7 +37,7 @@ class Programs:
 
     def resolve(self, attach: ast.Attach, target: str, shown: str, bindings: Bindings) -> list[Hook]:
         """The hook at a function, or at all that a wildcard matches; ScriptError if there is none."""
-        bindings.allow(BUFFER_NAMES)
+        bindings.allow((*BUFFER_NAMES, *MBUF_NAMES))
         shown = shown.partition("(")[0] if shown == attach.text else shown
         path, colon, name = target.rpartition(":")
         if not colon or not path or not name:
@@ -64,7 +65,8 @@ class Programs:
         arguments = () if within else tuple(HookArgument(f"arg{n}", U64, n) for n in range(REGISTERS))
         result = HookArgument("retval", S64, RESULT) if self.kind is HookKind.URETPROBE else None
         known = (*arguments, result) if result else arguments
-        return Hook(shown, attachment, arguments, buffer_packet(bindings, known, REGISTERS), result=result)
+        packet = mbuf_packet(bindings, known, REGISTERS, binary) or buffer_packet(bindings, known, REGISTERS)
+        return Hook(shown, attachment, arguments, packet, result=result)
 
     def _one(self, attach: ast.Attach, binary: Binary, name: str) -> tuple[str, list[int]]:
         """What is called so, and where it is, which may be several places."""
