@@ -36,6 +36,7 @@ tcpdump expression and actions.
   xcap -e 'drop /tcp or udp/'
   xcap -e 'drop /icmp/ { dump; count(reason); }' -w drops.pcapng
   xcap script.xcap
+  xcap                 a prompt to type programs at, if this is a terminal
 """
 
 EPILOG = """\
@@ -238,7 +239,7 @@ def _named(word: str) -> tuple[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="xcap",
-        usage="xcap [OPTION ...] {FILE | -e PROGRAM} [ARGUMENT ...]",
+        usage="xcap [OPTION ...] [FILE | -e PROGRAM] [ARGUMENT ...]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
