@@ -227,6 +227,7 @@ OPTIONS = {
     row.name: row
     for row in (
         OptionRow("snaplen", 0, 1 << 31, "bytes kept of each dumped packet, as -s; 0 for all"),
+        OptionRow("max_probes", 1, 8192, "functions that a wildcard may match; more are an error (8192)"),
         OptionRow("max_keys", 1, 10_000_000, "keys that each map has room for (10240)"),
         OptionRow("buffer_size", 4096, 1 << 30, "bytes of the buffer between kernel and user space (32 MiB)"),
         OptionRow("print_maps", 0, 1, "whether maps are printed at the end (true)"),

@@ -130,6 +130,7 @@ class ScriptOptions:
 
     snaplen: int | None = None
     max_keys: int | None = None
+    max_probes: int | None = None
     buffer_size: int | None = None
     print_maps: bool = True
 

@@ -34,6 +34,9 @@ from xcapscript.sinks.outputs import Destinations, Form, Outputs
 from xcapscript.sinks.rotation import Rotation
 from xcapscript.unit import EventKind, Unit
 
+MANY = 100
+"""Functions: attaching to more may take longer than one waits without a word."""
+
 PATIENCE = 3
 """Seconds that --cmd's command has to end after SIGTERM."""
 
@@ -78,6 +81,9 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
     with _signals(stop):
         session = Session(unit, loaded, outputs, options.count)
         try:
+            functions = sum(len(program.attachment.functions) for program in unit.programs)
+            if functions > MANY:
+                _say(errors, options, f"attaching to {functions:,} functions")
             probes = session.start()
             if options.verbose:
                 for note in session.notes:

@@ -16,6 +16,7 @@ from xcapscript.nodes import ClearMap, Commit, DeleteKey, Dump, Filter, Line, Pr
 from xcapscript.sema.advice import meant
 from xcapscript.sema.check import Definitions, Statements
 from xcapscript.sema.filter import Parameters, Rules, compile_expression
+from xcapscript.sema.hooks.functions import MOST_FUNCTIONS
 from xcapscript.sema.hooks.resolve import Hooks
 from xcapscript.sema.imports import Gathered, gather
 from xcapscript.sema.maps import Maps
@@ -50,7 +51,7 @@ def analyse(script: ast.Script, library: Library, kernel: Kernel, settings: Sett
     """Resolve a script; ScriptError with all mistakes found, KernelError if the kernel cannot be asked."""
     gathered = gather(script, library)
     options, wrong = script_options(gathered.options)
-    hooks = Hooks(gathered.aliases, library, kernel)
+    hooks = Hooks(gathered.aliases, library, kernel, options.max_probes or MOST_FUNCTIONS)
     parameters = with_defaults(settings.parameters, gathered.params, _start(script.span))
     definitions = Definitions(gathered.functions, frozenset(_c_functions(gathered.c_texts)))
     clauses = _Clauses(hooks, settings, parameters, Structures(kernel), definitions, Maps(provisional=True))

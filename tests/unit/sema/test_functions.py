@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 import pytest
 
@@ -76,8 +77,8 @@ class Kernel:
         return None
 
 
-def resolve(text: str, *, kprobes: bool = True) -> list[Hook]:
-    hooks = Hooks({}, default_library(), Kernel(kprobes=kprobes))  # type: ignore[arg-type]
+def resolve(text: str, *, kprobes: bool = True, most: int = 8192) -> list[Hook]:
+    hooks = Hooks({}, default_library(), Kernel(kprobes=kprobes), most)  # type: ignore[arg-type]
     return hooks.resolve(ast.Attach(text, Source("x", text).span(0, len(text))))
 
 
@@ -86,7 +87,7 @@ def one(text: str) -> Hook:
     return hook
 
 
-def refusal(text: str, **more: bool) -> str:
+def refusal(text: str, **more: Any) -> str:
     with pytest.raises(ScriptError) as caught:
         resolve(text, **more)
     (diagnostic,) = caught.value.diagnostics
@@ -213,3 +214,9 @@ def test_mistakes_are_named(text: str, said: str) -> None:
 def test_a_kernel_without_kprobes_says_so() -> None:
     assert refusal("kprobe:tcp_ack", kprobes=False).startswith("this kernel has no kprobes")
     assert refusal("fexit:tcp_ack", kprobes=False).startswith("this kernel has no fentrys")
+
+
+def test_a_wildcard_may_match_only_so_many() -> None:
+    assert len(resolve("kprobe:tcp_*", most=3)) == 2
+    said = "'kprobe:tcp_*' matches 3 functions, of at most 2 | narrow it down, or raise option max_probes"
+    assert refusal("kprobe:tcp_*", most=2) == said

@@ -38,6 +38,7 @@ FORMS = (SKB, XDP, FRAME)
 
 STRUCTS = tuple(name.removeprefix("struct ") for name in PACKETS)
 MOST_FUNCTIONS = 8192
+"""PLACE_BITS of a cookie tell them apart."""
 
 DIRECTIONS = {
     **dict.fromkeys(
@@ -52,10 +53,11 @@ DIRECTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """Resolves the attach points of one of these kinds."""
+    """Resolves the attach points of one of these kinds; a wildcard may match at most so many functions."""
 
     kernel: Kernel
     kind: HookKind
+    most: int
 
     def resolve(self, attach: ast.Attach, target: str, shown: str, bindings: Bindings) -> list[Hook]:
         """The hooks at a function, or at all that a wildcard matches; ScriptError if there are none."""
@@ -122,8 +124,9 @@ class Functions:
             hint = "a binding such as (skb=arg0) says which argument is one; see 'xcap -l -v'"
             refuse(Code.MISSING_HOOK, attach, f"'{attach.text}' matches no function that has a packet", hint)
         count = sum(map(len, groups.values()))
-        if count > MOST_FUNCTIONS:
-            refuse(Code.BAD_HOOK, attach, f"'{attach.text}' matches {count} functions, of at most {MOST_FUNCTIONS}")
+        if count > self.most:
+            hint = "narrow it down, or raise option max_probes" if self.most < MOST_FUNCTIONS else "narrow it down"
+            refuse(Code.BAD_HOOK, attach, f"'{attach.text}' matches {count} functions, of at most {self.most}", hint)
         for key, found in groups.items():
             yield _of_all(one[key], found)
 

@@ -15,7 +15,7 @@ from xcapscript.library import Library
 from xcapscript.sema.check import ACTIONS
 from xcapscript.sema.hooks.bindings import SKB, SOCK, Bindings, bindings_of
 from xcapscript.sema.hooks.devices import Devices
-from xcapscript.sema.hooks.functions import Functions
+from xcapscript.sema.hooks.functions import MOST_FUNCTIONS, Functions
 from xcapscript.sema.hooks.periods import period
 from xcapscript.sema.hooks.programs import Programs
 from xcapscript.sema.hooks.tracepoints import bound, raw_tracepoint_hook, tracepoint_hook
@@ -53,6 +53,7 @@ class Hooks:
     aliases: Mapping[str, ast.HookAlias]
     library: Library
     kernel: Kernel
+    most: int = MOST_FUNCTIONS
 
     def resolve(self, attach: ast.Attach) -> list[Hook]:
         """The hooks that an attach point names, more than one for a wildcard; ScriptError if there is none."""
@@ -72,7 +73,7 @@ class Hooks:
             bindings.allow(())
         match kind:
             case "kprobe" | "kretprobe" | "fentry" | "fexit":
-                return Functions(self.kernel, HookKind(kind)).resolve(attach, target, shown, bindings)
+                return Functions(self.kernel, HookKind(kind), self.most).resolve(attach, target, shown, bindings)
             case "uprobe" | "uretprobe":
                 return Programs(HookKind(kind)).resolve(attach, target, shown, bindings)
             case "rawtracepoint":
