@@ -19,12 +19,31 @@ RESULT, NO_RESULT = -1, -2
 
 
 @dataclass(frozen=True, slots=True)
+class Operand:
+    """Where a static probe's argument is: a constant, a register (named as struct pt_regs does) or `shift` bits behind
+    its beginning, or what is in memory at register + index * scale + offset.
+    """
+
+    bits: int
+    signed: bool
+    constant: int | None = None
+    register: str = ""
+    shift: int = 0
+    in_memory: bool = False
+    index: str = ""
+    scale: int = 1
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class HookArgument:
-    """A value that the hook gives: an argument by its index, or a tracepoint's field by its offset in bytes."""
+    """A value that the hook gives: an argument by its index, or as a static probe says where it is, or a tracepoint's
+    field by its offset in bytes.
+    """
 
     name: str
     type: Type
-    place: int
+    place: int | Operand
 
 
 @dataclass(frozen=True, slots=True)

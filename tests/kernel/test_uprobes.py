@@ -149,3 +149,14 @@ def test_a_stripped_program_by_its_addresses(frames: Path, tmp_path: Path) -> No
     done = run("-e", clause, "-w", str(out), "--cmd", f"{bare} {file}")
     assert done.status == 0, done.err
     assert dumped(out) == packets
+
+
+def test_a_static_probe_that_the_program_must_be_asked_for(frames: Path, tmp_path: Path) -> None:
+    """Its arguments are in a register, in memory and in the note itself; it is reached only while somebody looks."""
+    packets = udp_packets(30)
+    file, out = written(tmp_path / "in", packets), tmp_path / "out.pcapng"
+    program = f"usdt:{frames}:frames:frame(buf=arg0, len=arg1) /udp/ {{ dump; @[func, arg2, arg3] = count(); }}"
+    done = run("-e", program, "-w", str(out), "--cmd", f"{frames} {file}")
+    assert done.status == 0, done.err
+    assert dumped(out) == packets
+    assert "@[frame, -7, -5]: 30\n" in done.out

@@ -17,6 +17,7 @@ from xcapscript.sema.hooks.devices import DEVICE_KINDS, WAYS, packet_of
 from xcapscript.sema.hooks.functions import function_hook
 from xcapscript.sema.hooks.programs import names_in
 from xcapscript.sema.hooks.resolve import SHORT_NAMES
+from xcapscript.sema.hooks.static import probes_in
 from xcapscript.sema.hooks.tracepoints import raw_tracepoint_hook, tracepoint_hook
 from xcapscript.source import Source
 from xcapscript.syntax import ast
@@ -84,7 +85,8 @@ def _list_program(kind: str, target: str, out: TextIO, *, verbose: bool) -> int:
     """What a program has; KernelError if it cannot be read."""
     count = 0
     try:
-        for name, more in names_in(target):
+        found = probes_in(target) if SHORT_NAMES.get(kind, kind) == HookKind.USDT else names_in(target)
+        for name, more in found:
             count += 1
             print(escape(f"{kind}:{name}"), file=out)
             if verbose:

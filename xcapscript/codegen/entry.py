@@ -8,7 +8,7 @@ from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.shell import argument
 from xcapscript.codegen.stmt import Context
 from xcapscript.ir import REGISTERS, Probe
-from xcapscript.nodes import ArgumentValue, PacketPointer, walk
+from xcapscript.nodes import NO_RESULT, RESULT, ArgumentValue, PacketPointer, walk
 from xcapscript.unit import ENTRIES, USER_KINDS, HookKind
 
 LARGEST_SAVED = 2048
@@ -41,7 +41,8 @@ def keeps_entry(probe: Probe) -> bool:
 def _reads_arguments(probe: Probe) -> bool:
     nodes = walk((*probe.conditions, *probe.body))
     return any(
-        isinstance(node, PacketPointer) or (isinstance(node, ArgumentValue) and node.argument.place >= 0)
+        isinstance(node, PacketPointer)
+        or (isinstance(node, ArgumentValue) and node.argument.place not in (RESULT, NO_RESULT))
         for node in nodes
     )
 

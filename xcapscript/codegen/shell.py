@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from string import Template
 
-from xcapscript.codegen.literals import c_comment, c_identifier
-from xcapscript.nodes import NO_RESULT, RESULT
+from xcapscript.codegen.literals import c_comment, c_identifier, c_int
+from xcapscript.nodes import NO_RESULT, RESULT, Operand
 from xcapscript.resources import bpf_directory
 from xcapscript.unit import HookKind
 
@@ -37,10 +37,12 @@ def function_text(kind: HookKind, title: str, function: str, body: str) -> str:
     return template.substitute(TITLE=c_comment(title), FUNCTION=c_identifier(function), BODY=body)
 
 
-def argument(kind: HookKind, place: int, ctype: str) -> str:
+def argument(kind: HookKind, place: int | Operand, ctype: str) -> str:
     """C text of an argument of the hook, as `ctype`."""
     if place == NO_RESULT:
         return f"(({ctype})0)"
+    if isinstance(place, Operand):
+        return f"(({ctype}){_operand(place)})"
     match kind:
         case HookKind.XDP | HookKind.TC | HookKind.SOCKET:
             return f"(({ctype})ctx)"
@@ -56,3 +58,16 @@ def argument(kind: HookKind, place: int, ctype: str) -> str:
             return f"(({ctype})PT_REGS_PARM{place + 1:d}(ctx))"
         case _:
             return f"(*({ctype} *)((char *)ctx + {place:d}))"
+
+
+def _operand(place: Operand) -> str:
+    """C text of a static probe's argument, as wide as it says."""
+    if place.constant is not None:
+        return c_int(place.constant)
+    value = f"ctx->{c_identifier(place.register)}"
+    if place.in_memory:
+        index = f" + ctx->{c_identifier(place.index)} * {place.scale:d}" if place.index else ""
+        value = f"xcap_peek_user(counters, {value}{index} + {place.offset:d}, {place.bits // 8:d})"
+    elif place.shift:
+        value = f"({value} >> {place.shift:d})"
+    return f"({'s' if place.signed else 'u'}{place.bits:d}){value}"

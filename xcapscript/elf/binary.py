@@ -24,6 +24,7 @@ SYMBOLS, DYNAMIC_SYMBOLS = ".symtab", ".dynsym"
 _LAYOUTS = {64: ("IBBHQQ", (0, 1, 3, 4, 5)), 32: ("IIIBBH", (0, 3, 5, 1, 2))}
 """Elf64_Sym and Elf32_Sym, and where in them st_name, st_info, st_shndx, st_value and st_size are."""
 
+PF_X = 1
 _FUNCTION, _CHOSEN = 2, 10
 """STT_FUNC; and STT_GNU_IFUNC, whose code is the choice of a function."""
 
@@ -52,11 +53,12 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of the file that holds code, and the address that it is mapped at."""
+    """A part of the file that is mapped, and at which address."""
 
     address: int
     offset: int
     size: int
+    is_code: bool
 
 
 class Binary:
@@ -70,9 +72,8 @@ class Binary:
             self.machine: str = file.get_machine_arch()
             self.is_stripped = file.get_section_by_name(SYMBOLS) is None
             self.segments = tuple(
-                Segment(part["p_vaddr"], part["p_offset"], part["p_filesz"])
+                Segment(part["p_vaddr"], part["p_offset"], part["p_filesz"], bool(part["p_flags"] & PF_X))
                 for part in file.iter_segments("PT_LOAD")
-                if part["p_flags"] & 1
             )
             self._order = "<" if file.little_endian else ">"
 
@@ -89,10 +90,10 @@ class Binary:
         """The functions that are one of several, which is chosen when the program starts."""
         return frozenset(symbol.name for symbol in self._symbols(_CHOSEN)) - self.functions.keys()
 
-    def offset(self, address: int) -> int | None:
-        """Where in the file the code of an address is; None if it is no code."""
+    def offset(self, address: int, *, code: bool = True) -> int | None:
+        """Where in the file the code, or the data, of an address is; None if there is none."""
         for part in self.segments:
-            if part.address <= address < part.address + part.size:
+            if part.is_code == code and part.address <= address < part.address + part.size:
                 return address - part.address + part.offset
         return None
 

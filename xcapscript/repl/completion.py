@@ -32,7 +32,7 @@ from xcapscript.repl.words import (
 )
 from xcapscript.repl.world import World, library_doc
 from xcapscript.sema.hooks.devices import DEVICE_KINDS
-from xcapscript.sema.hooks.resolve import LATER_KINDS, SHORT_NAMES
+from xcapscript.sema.hooks.resolve import SHORT_NAMES
 from xcapscript.sinks.values import labels
 from xcapscript.syntax.highlight import PRIMITIVES
 from xcapscript.types import EnumType
@@ -41,7 +41,7 @@ from xcapscript.unit import USER_KINDS, HookKind
 BARE = frozenset({HookKind.BEGIN, HookKind.END})
 """Kinds of hooks that have no target."""
 
-KINDS = tuple(kind for kind in HookKind if kind not in LATER_KINDS)
+KINDS = tuple(HookKind)
 
 PERIODS = {"1s": "once a second", "10s": "", "100ms": "", "hz:10": "ten times a second"}
 FLAGS = ("tcp-fin", "tcp-syn", "tcp-rst", "tcp-push", "tcp-ack", "tcp-urg", "tcp-ece", "tcp-cwr")

@@ -65,7 +65,7 @@ class Given:
         if kind is HookKind.TRACEPOINT:
             return None
         for argument in self.hook.arguments:
-            if argument.place == number:
+            if argument.place == number or (kind is HookKind.USDT and argument.name == f"arg{number}"):
                 return ArgumentValue(argument, argument.type if is_number(argument.type) else U64)
         if kind in WITH_REGISTERS and number < REGISTERS:
             return ArgumentValue(HookArgument(f"arg{number}", U64, number), U64)

@@ -13,6 +13,17 @@
 
 static volatile unsigned sum;
 
+/* A static probe as <sys/sdt.h> makes them: https://sourceware.org/systemtap/wiki/UserSpaceProbeImplementation */
+#define PROBE(name, semaphore, places, ...)                                                              \
+	asm volatile("990: nop\n"                                                                            \
+		     ".pushsection .note.stapsdt,\"\",\"note\"\n"                                               \
+		     ".balign 4\n.4byte 992f-991f,994f-993f,3\n991: .asciz \"stapsdt\"\n992: .balign 4\n"       \
+		     "993: .8byte 990b\n.8byte 0\n.8byte " semaphore "\n"                                        \
+		     ".asciz \"frames\"\n.asciz \"" name "\"\n.asciz \"" places "\"\n994: .balign 4\n"          \
+		     ".popsection\n" ::__VA_ARGS__)
+
+volatile unsigned short frames_frame_semaphore __attribute__((section(".probes"), used));
+
 APART void greet(const char *name)
 {
 	sum += name[0];
@@ -30,6 +41,12 @@ APART void stage_two(const uint8_t *packet, uint32_t length)
 
 APART void process_frame(const uint8_t *packet, uint32_t length)
 {
+	uint32_t lengths[2] = {1, length};
+	int16_t negative = -7;
+
+	asm volatile("" : "+m"(lengths));
+	if (frames_frame_semaphore)
+		PROBE("frame", "frames_frame_semaphore", "8@%0 4@4(%1) -2@%w2 -4@$-5", "r"(packet), "r"(lengths), "r"(negative));
 	stage_one(packet, length);
 	stage_two(packet, length);
 	sum++;

@@ -63,4 +63,7 @@ def _one(attachment: Attachment, program: int, site: Site, cookie: int) -> list[
         where = f"{attachment.kind}:{attachment.path}:{attachment.functions[site.function]}"
         message = f"cannot attach to {where}: {error.strerror}"
         raise KernelError(message, advice=ADVICE.get(error.errno or 0)) from error
-    return [event] if link is None else [link, event]
+    if link is None:
+        return [event]
+    os.close(event)  # the link holds it
+    return [link]

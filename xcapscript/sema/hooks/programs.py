@@ -43,7 +43,7 @@ class Programs:
         if not colon or not path or not name:
             hint = f"write {self.kind}:PATH:FUNCTION, for instance {self.kind}:libc:recv"
             refuse(Code.BAD_HOOK, attach, f"'{attach.text}' names no function of a program", hint)
-        binary = _open(attach, path)
+        binary = open_binary(attach, path)
         sites = self._matching(attach, binary, name) if set("*?[") & set(name) else [self._one(attach, binary, name)]
         return [self._hook(attach, binary, sites, shown, bindings)]
 
@@ -136,7 +136,8 @@ def names_in(target: str) -> Iterator[tuple[str, str]]:
         yield f"{path or pattern}:{name}", f"{max(sizes)} bytes at {' '.join(f'{place:#x}' for place in places)}"
 
 
-def _open(attach: ast.Attach, text: str) -> Binary:
+def open_binary(attach: ast.Attach, text: str) -> Binary:
+    """The program or library of that path or name; ScriptError if it cannot be read."""
     try:
         return read_binary(text)
     except NotReadable as error:

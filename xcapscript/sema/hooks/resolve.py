@@ -18,6 +18,7 @@ from xcapscript.sema.hooks.devices import Devices
 from xcapscript.sema.hooks.functions import MOST_FUNCTIONS, Functions
 from xcapscript.sema.hooks.periods import period
 from xcapscript.sema.hooks.programs import Programs
+from xcapscript.sema.hooks.static import resolve_static
 from xcapscript.sema.hooks.tracepoints import bound, raw_tracepoint_hook, tracepoint_hook
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
@@ -33,11 +34,11 @@ SHORT_NAMES = {
     "t": "tracepoint",
     "u": "uprobe",
     "ur": "uretprobe",
+    "U": "usdt",
     "i": "interval",
     "BEGIN": "begin",
     "END": "end",
 }
-LATER_KINDS = frozenset({"usdt", "U"})
 NAME = re.compile(r"[A-Za-z0-9_.:*-]+")
 BOUND = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "usdt", "rawtracepoint"})
 """The kinds that take a binding group."""
@@ -67,8 +68,6 @@ class Hooks:
         text, bindings = bindings_of(attach)
         kind, colon, target = text.partition(":")
         kind = SHORT_NAMES.get(kind, kind)
-        if kind in LATER_KINDS:
-            refuse(Code.UNSUPPORTED, attach, f"'{kind}' hooks are not in this version", "see 'xcap -l'")
         if kind not in BOUND:
             bindings.allow(())
         match kind:
@@ -76,6 +75,8 @@ class Hooks:
                 return Functions(self.kernel, HookKind(kind), self.most).resolve(attach, target, shown, bindings)
             case "uprobe" | "uretprobe":
                 return Programs(HookKind(kind)).resolve(attach, target, shown, bindings)
+            case "usdt":
+                return resolve_static(attach, target, shown, bindings)
             case "rawtracepoint":
                 bindings.allow((SKB, SOCK))
                 one = partial(self._raw_tracepoint, bindings)
@@ -92,7 +93,7 @@ class Hooks:
                 refuse(Code.BAD_HOOK, attach, f"'{kind}' takes nothing behind it", f"write {kind} {{ ... }}")
             case _ if colon:
                 kinds = [k.value for k in HookKind]
-                hints = (*did_you_mean(kind, [*kinds, *LATER_KINDS]), f"the kinds are {' '.join(kinds)}")
+                hints = (*did_you_mean(kind, kinds), f"the kinds are {' '.join(kinds)}")
                 refuse(Code.BAD_HOOK, attach, f"there is no kind of hook called '{kind}'", *hints)
             case _:
                 return self._alias(attach, within)
