@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from xcapscript.codegen.generate import LARGEST_SNAPLEN, Options
 from xcapscript.compiler import Compiled, compile_script
-from xcapscript.errors import KernelError
 from xcapscript.kernel.bpf import has_ring_buffers
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.headers import header_tree
+from xcapscript.kernel.rights import capabilities, hidden_names
 from xcapscript.kernel.symbols import Symbols, strip_entry
 from xcapscript.library import Library
 from xcapscript.pcap.libpcap import interface_netmask
@@ -21,10 +20,8 @@ from xcapscript.sema.analyse import Settings
 from xcapscript.sema.filter import Parameters, Rules
 from xcapscript.sinks.values import Resolve
 from xcapscript.source import Source
+from xcapscript.types import StackType, SymbolType
 from xcapscript.unit import Buffer, HookKind, Unit
-
-CAPABILITIES = (("CAP_BPF", 39), ("CAP_PERFMON", 38))
-CAP_SYS_ADMIN = 21
 
 RUN_BY_US = frozenset({HookKind.BEGIN, HookKind.END, HookKind.INTERVAL})
 """Hooks that nothing hits but ourselves."""
@@ -79,15 +76,6 @@ def usual_buffer() -> Buffer:
     return Buffer.RING if has_ring_buffers() else Buffer.PERF
 
 
-def require_privilege() -> None:
-    """KernelError if this process may not load programs."""
-    with Path("/proc/self/status").open(encoding="ascii") as status:
-        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
-    if effective >> CAP_SYS_ADMIN & 1 or all(effective >> number & 1 for _, number in CAPABILITIES):
-        return
-    raise KernelError("capturing needs root", advice="run it with sudo; --check, --dump and -l work without")
-
-
 def load(unit: Unit, process: CompilerProcess) -> Loaded:
     """Load a unit; the process has then done its work. ScriptError, KernelError or CompilerBug says why not."""
     try:
@@ -100,6 +88,14 @@ def resolver() -> Resolve:
     """Kernel addresses to names, without the frames that are our own."""
     symbols = Symbols()
     return lambda addresses, depth: list(strip_entry([symbols.resolve(a) for a in addresses]))[:depth]
+
+
+def hidden_names_note(unit: Unit) -> str | None:
+    """What is to be said of a unit that shows functions of the kernel, where their names are hidden from us."""
+    layouts = [*(spec.layout for spec in unit.events), *(part for spec in unit.maps for part in (spec.key, spec.value))]
+    kinds = [field.type for layout in layouts for field in layout.fields]
+    shown = any(isinstance(kind, StackType | SymbolType) for kind in kinds)
+    return hidden_names(capabilities()) if shown else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,3 +273,8 @@ class Unit:
 
     buffer: Buffer = Buffer.RING
     """Of `buffer_pages` in all."""
+
+    @property
+    def kinds(self) -> frozenset[HookKind]:
+        """The kinds of hook that its programs are for."""
+        return frozenset(program.attachment.kind for program in self.programs)

@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TextIO
 
-from xcapscript.capture import compile_program, require_privilege, usual_buffer
+from xcapscript.capture import compile_program, usual_buffer
+from xcapscript.cli.doctor import examine
 from xcapscript.cli.explanations import EXPLANATIONS, explain
 from xcapscript.cli.extcap import Request, answer, command_line, hang_up, install, is_extcap, parse_request, program
 from xcapscript.cli.formatting import format_programs
@@ -26,6 +27,7 @@ from xcapscript.diagnostics import ScriptError, did_you_mean, escape, render
 from xcapscript.errors import CompilerBug, KernelError, UsageError
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.live import LiveKernel
+from xcapscript.kernel.rights import require_rights
 from xcapscript.library import default_library
 from xcapscript.runtime.compiler_process import CompilerProcess
 from xcapscript.sinks.base import SinkError
@@ -147,6 +149,8 @@ def _do(options: Options, errors: TextIO) -> int:
     if options.fmt:
         return _format(options, errors)
     kernel = LiveKernel()
+    if options.doctor:
+        return _examine(kernel)
     if options.list is not None:
         return _list(options.list, kernel, errors, verbose=options.verbose)
     if options.check:
@@ -161,7 +165,7 @@ def _do(options: Options, errors: TextIO) -> int:
     try:
         options = replace(options, buffer=_buffer(options, errors))
         unit = _compile(source, options, kernel).unit
-        require_privilege()
+        require_rights(unit.kinds)
         return run(unit, process, options, errors)
     finally:
         process.close()
@@ -190,6 +194,13 @@ def _extcap(request: Request, errors: TextIO) -> int:
             return _print(escape(str(error)))
         return OK
     return _print(answer(request)) if answer(request) else OK
+
+
+def _examine(kernel: Kernel) -> int:
+    statuses: list[int] = []
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    works = examine(kernel, default_library(), lambda line: statuses.append(_print(line)), coloured=coloured)
+    return max(statuses) or (OK if works else WRONG_MACHINE)
 
 
 def _list(pattern: str, kernel: Kernel, errors: TextIO, *, verbose: bool) -> int:

@@ -87,6 +87,7 @@ class Options:
     install_extcap: bool = False
     flame: str | None = None
     progress: bool = False
+    doctor: bool = False
     buffer: Buffer | None = None
     buffer_size: int | None = None
     prompts: bool = False
@@ -122,7 +123,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         files, words = words[:1], words[1:]
     if named and found.program is None and not files:
         raise UsageError(f"unrecognized arguments: {' '.join(others)}")
-    wants_none = found.help or found.explain is not None or found.list is not None or found.install_extcap
+    wants_none = found.help or found.doctor or found.install_extcap or (found.explain, found.list) != (None, None)
     prompts = not wants_none and found.program is None and not files
     if prompts and (found.check or found.fmt or found.dump):
         raise UsageError("there is no program: give -e PROGRAM or a file")
@@ -168,6 +169,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         install_extcap=found.install_extcap,
         flame=found.flame,
         progress=found.progress,
+        doctor=found.doctor,
         buffer=found.buffer and Buffer(found.buffer),
         buffer_size=found.buffer_size,
         prompts=prompts,
@@ -292,6 +294,7 @@ def _add_end(add: _Add) -> None:
 
 def _add_questions(add: _Add) -> None:
     add("-l", dest="list", nargs="?", const="*", metavar="PATTERN", help="list hooks; with -v, their arguments")
+    add("--doctor", action="store_true", help="say what works on this machine, and what to do about the rest")
     add("--check", action="store_true", help="check programs; needs no root")
     add("--explain", metavar="KIND", help="say what a kind of mistake means, such as map-clash")
     add("--fmt", action="store_true", help="rewrite programs in the usual style; -e and - to standard output")

@@ -17,7 +17,7 @@ from time import monotonic
 from types import FrameType
 from typing import TextIO
 
-from xcapscript.capture import load, outcome, resolver, totals, unread_note
+from xcapscript.capture import hidden_names_note, load, outcome, resolver, totals, unread_note
 from xcapscript.cli.losses import Losses
 from xcapscript.cli.options import Options
 from xcapscript.cli.progress import Progress, SoFar
@@ -70,7 +70,7 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
         raise UsageError(f"-t: {message}")
     if options.flame is not None and not any(map(is_drawn, unit.maps)):
         raise UsageError("--flame: nothing in the program counts by stack, as count(kstack) does")
-    for note in _notes_on_targets(options):
+    for note in [*_notes_on_targets(options), *filter(None, [hidden_names_note(unit)])]:
         _say(errors, options, escape(note))
     loaded = load(unit, process)
     stop = Stop(None)

@@ -19,8 +19,11 @@ DYNAMIC_STRING_SIZE = 64
 
 EnumLookup = Callable[[str], EnumType | None]
 
-_MOUNT_POINTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-_ADVICE = "run as root, or: mount -t tracefs tracefs /sys/kernel/tracing"
+MOUNT_POINTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_ADVICE = (
+    "run as root, or use rawtracepoint: hooks; with CAP_DAC_READ_SEARCH it can be read where root has mounted it: "
+    "mount -t tracefs tracefs /sys/kernel/tracing"
+)
 # Kernel 5.2; new system calls have the same number on every architecture since 5.0.
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
@@ -112,9 +115,18 @@ def _scalar(declared: str, size: int, enum: EnumLookup, *, signed: bool) -> Type
     return OpaqueType(declared)
 
 
+def is_readable(directory: str) -> bool:
+    """Whether a tracefs is mounted there that we may read; access(2) would leave capabilities out of account."""
+    try:
+        os.close(os.open(f"{directory}/events", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def _open_root() -> int:
-    for directory in _MOUNT_POINTS:
-        if os.access(f"{directory}/events", os.R_OK | os.X_OK):
+    for directory in MOUNT_POINTS:
+        if is_readable(directory):
             return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return _mount_detached()

@@ -16,7 +16,6 @@ from xcapscript.capture import (
     compile_program,
     load,
     outcome,
-    require_privilege,
     totals,
     unread_note,
     usual_buffer,
@@ -24,6 +23,7 @@ from xcapscript.capture import (
 from xcapscript.diagnostics import escape
 from xcapscript.errors import UsageError
 from xcapscript.kernel.facts import Kernel
+from xcapscript.kernel.rights import require_rights
 from xcapscript.layout import Value
 from xcapscript.library import Library
 from xcapscript.repl.failures import told
@@ -223,7 +223,7 @@ class Job:
         compiled = compile_program(self.source, around.library, around.kernel, wishes, self._tell_progress)
         unit = compiled.unit
         self.c_text = unit.text
-        require_privilege()
+        require_rights(unit.kinds)
         if self._stop.is_set():
             self.say("stopped before it began")
             return

@@ -12,9 +12,10 @@ from prompt_toolkit.output import Output
 from prompt_toolkit.output.defaults import create_output
 
 from xcapscript import __version__
-from xcapscript.capture import Wishes, require_privilege, resolver
+from xcapscript.capture import Wishes, resolver
 from xcapscript.errors import KernelError
 from xcapscript.kernel.facts import Kernel
+from xcapscript.kernel.rights import require_rights
 from xcapscript.library import Library
 from xcapscript.repl.colours import TypedLexer
 from xcapscript.repl.command import Desk
@@ -94,7 +95,7 @@ async def run_prompt(
     if note:
         screen.say(note)
     try:
-        require_privilege()
+        require_rights(())
         spare.warm()
     except KernelError as error:
         screen.say(f"{error.message}: completion, .desc, .c and checking work without")

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.errors import CompilerBug, KernelError
+from xcapscript.kernel.rights import capabilities, reasons_for_refusal
 from xcapscript.source import Span
 from xcapscript.unit import Unit
 
@@ -14,6 +15,7 @@ CLANG = re.compile(r"^(?P<file>[^\n]+?):(?P<line>\d+):\d+: (?:fatal )?error: (?P
 TOO_LONG = "longer than a jump can cross"
 NO_MAP = re.compile(r"could not open bpf map: (?P<name>\S+), error: (?P<why>.+)$", re.MULTILINE)
 BUFFER, NO_MEMORY = "xcap_events", "Cannot allocate memory"
+NOT_PERMITTED = "Operation not permitted"
 OF_FILES = frozenset({"Too many open files"})
 STACK_LIMIT = "BPF stack limit"
 VERDICT = re.compile(
@@ -42,6 +44,8 @@ def blame_compiler(unit: Unit, log: str, *, died: bool) -> NoReturn:
             message = "the kernel has no memory for the buffer"
             raise KernelError(message, advice="try a smaller one with --buffer-size, such as 4M", log=log)
         advice = "a map and a clause take a descriptor each: see ulimit -n" if refused["why"] in OF_FILES else None
+        if refused["why"] == NOT_PERMITTED:
+            advice = "before Linux 5.11 maps are locked memory: try ulimit -l unlimited, as root; see 'xcap --doctor'"
         raise KernelError(f"the kernel does not give us a map: {refused['why']}", advice=advice, log=log)
     if "No module named 'bcc'" in log:
         advice = "install them: Debian's package is python3-bpfcc, and the virtual environment must see it"
@@ -66,9 +70,10 @@ def _in_c(unit: Unit, name: str, line: int) -> Span | None:
 def blame_verifier(unit: Unit, function: str, reason: str, log: str) -> NoReturn:
     """Raise what explains a program that the kernel refused."""
     program = next(p for p in unit.programs if function in (p.function, p.entry))
-    if "Operation not permitted" in reason:
-        message = "the kernel does not let us load BPF programs"
-        raise KernelError(message, advice="run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN", log=log)
+    if NOT_PERMITTED in reason:
+        message = f"the kernel does not let us load the program for '{program.hook}'"
+        advice = next(reasons_for_refusal(capabilities(), [program.attachment.kind]))
+        raise KernelError(message, advice=f"{advice}; see 'xcap --doctor'", log=log)
     if TOO_LONG in reason:
         message = f"the program for '{program.hook}' is {reason}, of at most 32767"
         raise KernelError(message, advice="split its clause, or shorten its expression", log=log)

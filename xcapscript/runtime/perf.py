@@ -137,7 +137,7 @@ class PerfBuffers:
         try:
             self._buffers = [self._open(cpu) for cpu in sorted(cpus)]
         except OSError as error:
-            advice = "try a smaller --buffer-size; without root, kernel.perf_event_mlock_kb limits it"
+            advice = "try a smaller --buffer-size; without CAP_IPC_LOCK, kernel.perf_event_mlock_kb limits it"
             raise KernelError(f"{message}: {error.strerror}", advice=advice) from None
         self._look_at = monotonic_ns() + LOOK
         self.full = False

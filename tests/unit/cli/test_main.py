@@ -187,7 +187,7 @@ class FakeProcess:
 def process(monkeypatch: pytest.MonkeyPatch) -> FakeProcess:
     made = FakeProcess()
     monkeypatch.setattr(command, "CompilerProcess", lambda: made)
-    monkeypatch.setattr(command, "require_privilege", lambda: None)
+    monkeypatch.setattr(command, "require_rights", lambda _: None)
     return made
 
 
@@ -244,7 +244,7 @@ def test_an_interrupted_command_says_nothing(process: FakeProcess, monkeypatch: 
 def test_who_may_not_capture_is_told_so_after_the_mistakes(
     process: FakeProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "require_privilege", failing(KernelError("capturing needs root")))
+    monkeypatch.setattr(command, "require_rights", failing(KernelError("capturing needs root")))
     assert xcap("-e", WRONG)[0] == WRONG_SCRIPT
     assert xcap("-e", GOOD) == (WRONG_MACHINE, "xcap: capturing needs root\n")
     assert process.closed == 2

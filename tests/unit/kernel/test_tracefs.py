@@ -137,7 +137,7 @@ def test_no_tracefs_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse() -> int:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("xcapscript.kernel.tracefs._MOUNT_POINTS", ())
+    monkeypatch.setattr("xcapscript.kernel.tracefs.MOUNT_POINTS", ())
     monkeypatch.setattr("xcapscript.kernel.tracefs._mount_detached", refuse)
     with pytest.raises(KernelError) as caught:
         Tracefs()
@@ -149,7 +149,7 @@ def test_a_mounted_tracefs_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     event.mkdir(parents=True)
     (event / "format").write_text((FORMATS / "sched_switch").read_text())
     (tmp_path / "available_events").write_text("sched:sched_switch\nnet:netif_rx\n")
-    monkeypatch.setattr("xcapscript.kernel.tracefs._MOUNT_POINTS", (str(tmp_path),))
+    monkeypatch.setattr("xcapscript.kernel.tracefs.MOUNT_POINTS", (str(tmp_path),))
     tracefs = Tracefs()
     assert tracefs.names == ("net:netif_rx", "sched:sched_switch")
     assert tracefs.tracepoint("sched", "sched_switch", enum) == read("sched", "sched_switch")
@@ -172,5 +172,5 @@ def test_what_is_no_tracepoint_is_none(
     event = tmp_path / "events" / "sched" / "sched_switch"
     event.mkdir(parents=True)
     (event / "format").touch()
-    monkeypatch.setattr("xcapscript.kernel.tracefs._MOUNT_POINTS", (str(tmp_path),))
+    monkeypatch.setattr("xcapscript.kernel.tracefs.MOUNT_POINTS", (str(tmp_path),))
     assert Tracefs().tracepoint(category, name, enum) is None

@@ -144,17 +144,17 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[FakeSession]:
     monkeypatch.setattr(jobs, "Session", FakeSession)
     monkeypatch.setattr(jobs, "load", lambda _unit, _process: Nothing())
     for module in (jobs, start):
-        monkeypatch.setattr(module, "require_privilege", lambda: None)
+        monkeypatch.setattr(module, "require_rights", lambda _: None)
     return FakeSession.made
 
 
 @pytest.fixture
 def unprivileged(sessions: list[FakeSession], monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
+    def refuse(_: object) -> None:
         raise KernelError("capturing needs root", advice="run it with sudo")
 
     for module in (jobs, start):
-        monkeypatch.setattr(module, "require_privilege", refuse)
+        monkeypatch.setattr(module, "require_rights", refuse)
     assert not sessions
 
 

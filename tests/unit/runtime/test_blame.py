@@ -8,6 +8,7 @@ import pytest
 
 from xcapscript.diagnostics import Code, ScriptError
 from xcapscript.errors import CompilerBug, KernelError
+from xcapscript.runtime import blame
 from xcapscript.runtime.blame import blame_compiler, blame_verifier
 from xcapscript.source import Source
 from xcapscript.unit import Attachment, HookKind, Program, Unit
@@ -226,11 +227,12 @@ def test_the_message_is_one_line() -> None:
         assert "\n" not in refused("xcap_probe_0", log).message
 
 
-def test_who_may_not_load_programs_is_told_what_it_takes() -> None:
+def test_who_may_not_load_programs_is_told_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blame, "capabilities", frozenset)
     error = refused("xcap_probe_0", "", "Failed to load BPF program b'x': Operation not permitted")
-    assert error.message == "the kernel does not let us load BPF programs"
+    assert error.message == "the kernel does not let us load the program for 'rx'"
     assert error.advice is not None
-    assert "CAP_BPF" in error.advice
+    assert error.advice == "CAP_BPF and CAP_PERFMON are missing; see 'xcap --doctor'"
 
 
 def test_a_mistake_in_c_of_the_script_is_on_its_own_line() -> None:

@@ -1,0 +1,299 @@
+"""Whether each kind of hook works here: the smallest program is loaded, attached as the runtime does it, and taken off.
+
+What needs a network interface is tried on the loopback of a namespace made for it, which goes with its thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from fcntl import ioctl
+from pathlib import Path
+
+from xcapscript.errors import KernelError
+from xcapscript.kernel import bpf, kprobes
+from xcapscript.kernel.features import AttachType, ProgramType, smallest_program
+from xcapscript.kernel.libbpf import check, libc
+from xcapscript.kernel.rights import and_list, capabilities, missing, reasons_for_refusal
+from xcapscript.kernel.tracefs import Tracefs
+from xcapscript.kernel.typed import Load
+from xcapscript.runtime.attach.kinds import ATTACH
+from xcapscript.unit import Attachment, HookKind
+
+FUNCTION = "ip_rcv"
+"""A function that every kernel with IP has, and neither inlines nor renames."""
+
+UPROBES = Path("/sys/bus/event_source/devices/uprobe")
+
+TRACEPOINT, RAW_TRACEPOINT = ("net", "netif_receive_skb"), "kfree_skb"
+
+_ENOTSUPP = 524
+_SOL_XDP, _AF_XDP = 283, 44
+_XDP_RX_RING, _XDP_UMEM_REG, _XDP_UMEM_FILL_RING, _XDP_UMEM_COMPLETION_RING = 2, 4, 5, 6
+_XDP_COPY = 2
+_SO_ATTACH_BPF = 50
+_CLONE_NEWNET = 0x40000000
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+_LOOPBACK = "lo"
+_XDP_PASS = 2
+_TCX_NEXT = -1
+
+
+class Verdict(Enum):
+    """What came of a trial."""
+
+    WORKS = auto()
+    FAILS = auto()
+    NOT_TRIED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Whether something works; how, or why not; and what to do about it."""
+
+    verdict: Verdict
+    note: str = ""
+    advice: str = ""
+
+
+class CannotWork(Exception):
+    """The kernel was built without something: what, and what to do."""
+
+    def __init__(self, note: str, advice: str = "") -> None:
+        super().__init__(note)
+        self.note = note
+        self.advice = advice
+
+
+def try_kind(name: str) -> Outcome:
+    """What comes of a trial of the kind of that name, which is in TRIALS."""
+    have = capabilities()
+    if lacking := missing([name], have):
+        return Outcome(Verdict.NOT_TRIED, f"it takes {and_list(lacking)}")
+    try:
+        return Outcome(Verdict.WORKS, TRIALS[name]())
+    except CannotWork as error:
+        return Outcome(Verdict.FAILS, error.note, error.advice)
+    except KernelError as error:
+        return Outcome(Verdict.FAILS, error.message, error.advice or "")
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            return Outcome(Verdict.FAILS, _words(error), next(reasons_for_refusal(have, [name])))
+        return Outcome(Verdict.FAILS, _words(error), ADVICE.get(name, ""))
+
+
+def _words(error: OSError) -> str:
+    if error.errno in (_ENOTSUPP, errno.EOPNOTSUPP):
+        return "this kernel does not have it"
+    return f"the kernel refuses it: {os.strerror(error.errno or 0)}"
+
+
+def _attached(attachment: Attachment, how: Load) -> str:
+    """A kind that the runtime attaches."""
+    with smallest_program(how) as program:
+        for link in ATTACH[attachment.kind](attachment, [program], ()):
+            os.close(link)
+    return ""
+
+
+def _tracepoint() -> str:
+    category, name = TRACEPOINT
+    found = Tracefs().tracepoint(category, name, lambda _: None)
+    if found is None:
+        raise CannotWork(f"this kernel has no tracepoint {category}:{name}")
+    attachment = Attachment(HookKind.TRACEPOINT, f"{category}:{name}", found.id)
+    return _attached(attachment, Load(ProgramType.TRACEPOINT))
+
+
+def _raw_tracepoint() -> str:
+    return _attached(Attachment(HookKind.RAWTRACEPOINT, RAW_TRACEPOINT), Load(ProgramType.RAW_TRACEPOINT))
+
+
+def _typed() -> str:
+    how = Load(ProgramType.TRACING, AttachType.TRACE_RAW_TP, RAW_TRACEPOINT)
+    return _attached(Attachment(HookKind.RAWTRACEPOINT, RAW_TRACEPOINT), how)
+
+
+def _trampoline(kind: HookKind, attach: AttachType) -> str:
+    return _attached(_at_function(kind), Load(ProgramType.TRACING, attach, FUNCTION))
+
+
+def _at_function(kind: HookKind) -> Attachment:
+    return Attachment(kind, FUNCTION, functions=(FUNCTION,))
+
+
+def _run_by_us() -> str:
+    with smallest_program(Load(ProgramType.RAW_TRACEPOINT)) as program:
+        bpf.test_run(program, b"")
+    return ""
+
+
+def _kprobe(kind: HookKind) -> str:
+    _perf_kind(kprobes.PMU, "CONFIG_KPROBE_EVENTS", _KPROBES)
+    return _attached(_at_function(kind), Load(ProgramType.KPROBE))
+
+
+def _uprobe(config: int = 0) -> str:
+    """At the place where the interpreter's file begins to run, which only its next start comes through."""
+    kind = _perf_kind(UPROBES, "CONFIG_UPROBE_EVENTS", "")
+    path = ctypes.create_string_buffer(os.fsencode(sys.executable))
+    place = _entry_offset(Path(sys.executable))
+    with smallest_program(Load(ProgramType.KPROBE)) as program:
+        os.close(bpf.open_probe(kind, config, ctypes.addressof(path), place, program))
+    return ""
+
+
+def _usdt() -> str:
+    _uprobe()
+    semaphores = UPROBES / "format" / "ref_ctr_offset"
+    return "" if semaphores.exists() else "but for those with a semaphore (Linux 4.20)"
+
+
+def _perf_kind(pmu: Path, option: str, advice: str) -> int:
+    """The number by which perf_event_open(2) knows a kind of probe."""
+    try:
+        return int((pmu / "type").read_text(encoding="ascii"))
+    except FileNotFoundError:
+        raise CannotWork(f"this kernel was built without {option}", advice) from None
+
+
+def _entry_offset(path: Path) -> int:
+    """Where in an ELF file the code begins that its start runs (elf(5)); of 64 bits, as our own interpreter is."""
+    data = path.read_bytes()
+    (entry,), (table,) = struct.unpack_from("=Q", data, 24), struct.unpack_from("=Q", data, 32)
+    size, count = struct.unpack_from("=HH", data, 54)
+    for at in range(table, table + size * count, size):
+        kind, _, offset, address, _, length = struct.unpack_from("=IIQQQQ", data, at)
+        if kind == 1 and address <= entry < address + length:
+            return int(entry - address + offset)
+    raise CannotWork(f"'{path}' has no code to try it at")
+
+
+def _kprobe_multi() -> str:
+    with smallest_program(Load(ProgramType.KPROBE, AttachType.TRACE_KPROBE_MULTI)) as program:
+        os.close(kprobes.link_multi(program, [FUNCTION], [0], returning=False))
+    return ""
+
+
+def _xdp() -> str:
+    with smallest_program(Load(ProgramType.XDP, AttachType.XDP), _XDP_PASS) as program:
+        os.close(bpf.link_create(program, socket.if_nametoindex(_LOOPBACK), AttachType.XDP))
+    return "generic; native where a card's driver has it"
+
+
+def _tc() -> str:
+    with smallest_program(Load(ProgramType.SCHED_CLS, AttachType.TCX_INGRESS), _TCX_NEXT) as program:
+        os.close(bpf.link_create(program, socket.if_nametoindex(_LOOPBACK), AttachType.TCX_INGRESS))
+    return "tcx"
+
+
+def _socket() -> str:
+    with (
+        smallest_program(Load(ProgramType.SOCKET_FILTER)) as program,
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packets,
+    ):
+        packets.bind((_LOOPBACK, 0))
+        packets.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, program)
+    return ""
+
+
+def _af_xdp() -> str:
+    """A socket that copies, with four frames, bound to the first queue."""
+    try:
+        made = socket.socket(_AF_XDP, socket.SOCK_RAW, 0)
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+        raise CannotWork("this kernel was built without CONFIG_XDP_SOCKETS") from None
+    frames, size = 4, mmap.PAGESIZE
+    with made, mmap.mmap(-1, frames * size) as memory:
+        start = ctypes.c_char.from_buffer(memory)
+        try:
+            area = struct.pack("=QQIIII", ctypes.addressof(start), frames * size, size, 0, 0, 0)
+            made.setsockopt(_SOL_XDP, _XDP_UMEM_REG, area)
+            for ring in (_XDP_UMEM_FILL_RING, _XDP_UMEM_COMPLETION_RING, _XDP_RX_RING):
+                made.setsockopt(_SOL_XDP, ring, frames)
+            address = struct.pack("=HHIII", _AF_XDP, _XDP_COPY, socket.if_nametoindex(_LOOPBACK), 0, 0)
+            # the socket module knows no addresses of this family
+            check(libc().bind(made.fileno(), address, len(address)))
+        finally:
+            del start
+    return "copying; without copies where a card's driver has it"
+
+
+def _on_loopback(trial: Callable[[], str]) -> Callable[[], str]:
+    """The trial, on the loopback of a namespace of its own; on ours, where that is not allowed."""
+
+    def within() -> str:
+        found: list[str | Exception] = []
+
+        def run() -> None:
+            try:
+                if libc().unshare(_CLONE_NEWNET) == 0:
+                    _set_up()
+                found.append(trial())
+            except (OSError, CannotWork, KernelError) as error:
+                found.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
+
+    return within
+
+
+def _set_up() -> None:
+    """Set the loopback of this thread's namespace up (netdevice(7))."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("=16sH22x", _LOOPBACK.encode(), _IFF_UP))
+
+
+_KPROBES = "use a tracepoint (xcap -l), or run a kernel that has it"
+_TRAMPOLINES = "use a tracepoint or a kprobe; it takes CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, and BPF's JIT"
+_MULTI = "wildcards are attached one by one instead; it takes Linux 5.18 and CONFIG_FPROBE"
+
+ADVICE: Mapping[str, str] = {
+    "kprobe": _KPROBES,
+    "kretprobe": _KPROBES,
+    "kprobe.multi": _MULTI,
+    "fentry": _TRAMPOLINES,
+    "fexit": _TRAMPOLINES,
+    "typed": "packets are read up to 16,384 bytes, without what is in pages; it takes Linux 5.5 and BTF",
+    "tc": "it takes Linux 6.6, or clsact before",
+    "xdp": "it takes Linux 5.9",
+}
+"""What to do where the kernel says no, without more words."""
+
+TRIALS: Mapping[str, Callable[[], str]] = {
+    "tracepoint": _tracepoint,
+    "rawtracepoint": _raw_tracepoint,
+    "typed": _typed,
+    "kprobe": lambda: _kprobe(HookKind.KPROBE),
+    "kretprobe": lambda: _kprobe(HookKind.KRETPROBE),
+    "kprobe.multi": _kprobe_multi,
+    "fentry": lambda: _trampoline(HookKind.FENTRY, AttachType.TRACE_FENTRY),
+    "fexit": lambda: _trampoline(HookKind.FEXIT, AttachType.TRACE_FEXIT),
+    "uprobe": _uprobe,
+    "uretprobe": lambda: _uprobe(config=1),
+    "usdt": _usdt,
+    "xdp": _on_loopback(_xdp),
+    "tc": _on_loopback(_tc),
+    "socket": _on_loopback(_socket),
+    "AF_XDP": _on_loopback(_af_xdp),
+    "interval": _run_by_us,
+    "begin": _run_by_us,
+    "end": _run_by_us,
+}
+"""Every kind of hook, and the ways to them that only some kernels have; the note tells more of one that works."""
