@@ -107,6 +107,7 @@ class Totals:
     lost: int
     without_packet: int
     unread: int
+    missed: int = 0
 
 
 def totals(unit: Unit, counts: Sequence[Counts]) -> Totals:
@@ -119,13 +120,15 @@ def totals(unit: Unit, counts: Sequence[Counts]) -> Totals:
         lost=sum(count.lost for count in counts),
         without_packet=sum(count.no_packet for count in hooked),
         unread=sum(count.unread for count in hooked),
+        missed=sum(count.missed for count in hooked),
     )
 
 
 def outcome(total: Totals) -> str:
     """What was counted, in one line."""
     without = f", {total.without_packet} without a packet" if total.without_packet else ""
-    return f"{total.hits} hit{'s' * (total.hits != 1)}, {total.matched} matched, {total.lost} lost{without}"
+    missed = f", {total.missed} missed" if total.missed else ""
+    return f"{total.hits} hit{'s' * (total.hits != 1)}, {total.matched} matched, {total.lost} lost{missed}{without}"
 
 
 def unread_note(total: Totals) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
 from time import monotonic_ns, sleep, time_ns
@@ -81,6 +81,7 @@ class Session:
         count = self._probes.attach()
         self._probes.run(HookKind.BEGIN)
         self._control.open_gate()
+        self._probes.begin_to_count()
         self._probes.start_timers()
         return count
 
@@ -114,6 +115,7 @@ class Session:
         Output that fails, then or before, is in the report: it keeps nothing else from being done.
         """
         self._control.close_gate()
+        missed = self._probes.missed()
         self._probes.detach()
         sleep(SETTLE / 1e9)
         self._attempt(self._drain)
@@ -123,10 +125,10 @@ class Session:
         self._attempt(self._drain)
         for spec in self._unit.maps:
             self._attempt(partial(self._end_map, spec))
-        counts = self.counts()
-        missed = self.full()
-        self._attempt(lambda: self._outputs.close(self._by_hook(counts), missed))
-        return Report(self._status, counts, missed, self._failure)
+        counts = tuple(replace(count, missed=number) for count, number in zip(self.counts(), missed, strict=True))
+        full = self.full()
+        self._attempt(lambda: self._outputs.close(self._by_hook(counts), full))
+        return Report(self._status, counts, full, self._failure)
 
     def counts(self) -> tuple[Counts, ...]:
         """What has been counted for each program."""
@@ -207,7 +209,9 @@ class Session:
         found: dict[str, HookCounts] = {}
         for program, count in zip(self._unit.programs, counts, strict=True):
             before = found.get(program.hook, HookCounts(0, 0))
-            found[program.hook] = HookCounts(before.received + count.hits, before.dropped + count.lost)
+            found[program.hook] = HookCounts(
+                before.received + count.hits, before.dropped + count.lost, before.missed + count.missed
+            )
         return found
 
     def _drain(self) -> None:

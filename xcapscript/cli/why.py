@@ -20,8 +20,8 @@ COLUMNS = (
 )
 """What a column is called, and the counter in it. Every hit is in one of those from `no packet` to `matched`."""
 
-BESIDE = (("bad reads", "bad_reads"),)
-"""What may be counted more than once in a hit."""
+BESIDE = (("bad reads", "bad_reads"), ("missed", "missed"))
+"""What may be counted more than once in a hit, and hits that no program was run for."""
 
 
 def why_lines(counted: Sequence[tuple[Program, Counts]]) -> Iterator[str]:

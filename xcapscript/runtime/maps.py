@@ -25,6 +25,8 @@ class Counts:
     bad_reads: int
     matched: int
     lost: int
+    missed: int = 0
+    """Hits that the program was not run for, which are none of `hits`; known when all has been detached."""
 
 
 def read_map(descriptor: int, spec: MapSpec) -> dict[bytes, Value]:

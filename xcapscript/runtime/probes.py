@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic_ns
 
 from xcapscript.kernel import bpf
+from xcapscript.kernel.misses import missed_by_link, missed_by_program
 from xcapscript.runtime.attach.held import Held, let_go
 from xcapscript.runtime.attach.kinds import ATTACH
 from xcapscript.runtime.compiler_process import Loaded
@@ -28,6 +29,10 @@ class Probes:
     unit: Unit
     loaded: Loaded
     _links: list[int | Held] = field(default_factory=list)
+    _owners: list[int] = field(default_factory=list)
+    """The numbers of the programs that the links are of."""
+
+    _missed_before: tuple[int, ...] = ()
     _due: list[tuple[int, int]] = field(default_factory=list)
 
     def attach(self) -> int:
@@ -35,7 +40,7 @@ class Probes:
         count = 0
         self._make_room()
         try:
-            for program, loaded in zip(self.unit.programs, self.loaded.programs, strict=True):
+            for index, (program, loaded) in enumerate(zip(self.unit.programs, self.loaded.programs, strict=True)):
                 count += program.attachment.places
                 kind = program.attachment.kind
                 if kind in ATTACH:
@@ -44,6 +49,7 @@ class Probes:
                         entered = replace(program.attachment, kind=ENTRIES[kind])
                         self._links += ATTACH[entered.kind](entered, loaded.entries, program.cookies)
                     self._links += ATTACH[kind](program.attachment, loaded.copies, program.cookies)
+                self._owners += [index] * (len(self._links) - len(self._owners))
         except BaseException:
             self.detach()
             raise
@@ -56,7 +62,7 @@ class Probes:
 
     def detach(self) -> None:
         """Detach every program. One that is just running on another CPU ends by itself."""
-        links, self._links[:] = list(self._links), ()
+        links, self._links[:], self._owners[:] = list(self._links), (), ()
         if len(links) > FEW:
             # each waits for the kernel
             with ThreadPoolExecutor(WORKERS) as pool:
@@ -72,6 +78,22 @@ class Probes:
         if soft != resource.RLIM_INFINITY and soft < wanted:
             most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+    def begin_to_count(self) -> None:
+        """What has been missed until now, before all were attached, does not count."""
+        self._missed_before = self._missed()
+
+    def missed(self) -> tuple[int, ...]:
+        """The hits that each program was not run for since then, as far as this kernel counts them."""
+        before = self._missed_before or [0] * len(self.loaded.programs)
+        return tuple(number - first for number, first in zip(self._missed(), before, strict=True))
+
+    def _missed(self) -> tuple[int, ...]:
+        counts = [sum(map(missed_by_program, (*loaded.copies, *loaded.entries))) for loaded in self.loaded.programs]
+        for owner, link in zip(self._owners, self._links, strict=True):
+            # what is more than a descriptor is no kprobe
+            counts[owner] += missed_by_link(link) if isinstance(link, int) else 0
+        return tuple(counts)
 
     def start_timers(self) -> None:
         """Intervals begin to count."""

@@ -27,10 +27,14 @@ class SinkError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HookCounts:
-    """What the kernel counted at a hook: packets seen there, and those lost because the buffer was full."""
+    """What the kernel counted at a hook: packets seen there, and those lost because the buffer was full.
+
+    `missed` are hits that no program was run for.
+    """
 
     received: int
     dropped: int
+    missed: int = 0
 
 
 class PacketSink(Protocol):

@@ -66,7 +66,10 @@ class JsonSink:
         self._lines.flush()
 
     def close(self, time: int, counts: Mapping[str, HookCounts], missed: Mapping[str, int]) -> None:
-        hooks = [{"hook": hook, "hits": count.received, "lost": count.dropped} for hook, count in counts.items()]
+        hooks = [
+            {"hook": hook, "hits": count.received, "lost": count.dropped, "missed": count.missed}
+            for hook, count in counts.items()
+        ]
         full = [{"name": map_name(name), "missed": number} for name, number in missed.items()]
         try:
             self._put("end", time, {"hooks": hooks, "full": full})

@@ -112,4 +112,5 @@ def test_both_sides_of_the_border_mean_the_same_places(tmp_path: Path) -> None:
 
 
 def test_counts_are_named_in_the_order_of_the_counters() -> None:
-    assert [field.name for field in fields(Counts)] == [counter.name.lower() for counter in Counter]
+    # behind them stands what the kernel itself counts
+    assert [field.name for field in fields(Counts)] == [*(counter.name.lower() for counter in Counter), "missed"]

@@ -295,12 +295,15 @@ def test_the_ends_of_histograms() -> None:
 
 
 def test_the_end() -> None:
-    counts = {"drop": HookCounts(6, 1), "interval:1s": HookCounts(2, 0)}
+    counts = {"drop": HookCounts(6, 1, 3), "interval:1s": HookCounts(2, 0)}
     assert found(lambda sink: sink.close(TIME, counts, {"count": 12})) == {
         "type": "end",
         "time": "2026-11-22T19:09:54.025757747Z",
         "ns": TIME,
-        "hooks": [{"hook": "drop", "hits": 6, "lost": 1}, {"hook": "interval:1s", "hits": 2, "lost": 0}],
+        "hooks": [
+            {"hook": "drop", "hits": 6, "lost": 1, "missed": 3},
+            {"hook": "interval:1s", "hits": 2, "lost": 0, "missed": 0},
+        ],
         "full": [{"name": "@count", "missed": 12}],
     }
 
