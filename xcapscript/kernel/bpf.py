@@ -39,7 +39,6 @@ _PERF_FLAG_FD_CLOEXEC = 1 << 3
 _PERF_EVENT_IOC_ENABLE = 0x2400
 _PERF_EVENT_IOC_SET_BPF = 0x40042408
 _PERF_ATTR_SIZE_VER0 = 64
-_PERF_ATTR_SIZE_VER1 = 72
 _BPF_MAP_TYPE_RINGBUF = 27
 
 ONLINE_CPUS = Path("/sys/devices/system/cpu/online")
@@ -201,25 +200,7 @@ def open_tracepoint(event_id: int, prog_fd: int) -> int:
     if number is None:
         raise KernelError(f"tracepoints are not supported on {platform.machine()}", advice="use a rawtracepoint")
     attributes = _attributes(_PERF_TYPE_TRACEPOINT, event_id, _PERF_ATTR_DISABLED, 1)
-    return _open_event(number, attributes, prog_fd)
-
-
-def open_probe(kind: int, config: int, target: int, offset: int, prog_fd: int) -> int:
-    """Attach to a place in a function or file until the descriptor is closed (kprobe and uprobe of perf_event_open(2)).
-
-    `kind` is the number below /sys/bus/event_source/devices, `target` the address of the name.
-    """
-    number = _PERF_EVENT_OPEN.get(platform.machine())
-    if number is None:
-        raise KernelError(f"probes are not supported on {platform.machine()}", advice="use a rawtracepoint")
-    attributes = struct.pack(
-        "=IIQQQQQIIQQ", kind, _PERF_ATTR_SIZE_VER1, config, 1, 0, 0, _PERF_ATTR_DISABLED, 1, 0, target, offset
-    )
-    return _open_event(number, attributes, prog_fd)
-
-
-def _open_event(number: int, attributes: bytes, prog_fd: int) -> int:
-    # One CPU will do: the program runs wherever the event is hit.
+    # One CPU will do: the program runs wherever the tracepoint is hit.
     fd = check(libc().syscall(number, attributes, -1, 0, -1, _PERF_FLAG_FD_CLOEXEC))
     try:
         fcntl.ioctl(fd, _PERF_EVENT_IOC_SET_BPF, prog_fd)

@@ -35,9 +35,7 @@ class AttachType(IntEnum):
     TRACE_RAW_TP = 23
     TRACE_FENTRY = 24
     TRACE_FEXIT = 25
-    XDP = 37
     TRACE_KPROBE_MULTI = 42
-    TCX_INGRESS = 46
 
 
 @contextmanager

@@ -20,19 +20,18 @@ from fcntl import ioctl
 from pathlib import Path
 
 from xcapscript.errors import KernelError
-from xcapscript.kernel import bpf, kprobes
+from xcapscript.kernel import bpf, kprobes, uprobes
 from xcapscript.kernel.features import AttachType, ProgramType, smallest_program
 from xcapscript.kernel.libbpf import check, libc
 from xcapscript.kernel.rights import and_list, capabilities, missing, reasons_for_refusal
 from xcapscript.kernel.tracefs import Tracefs
 from xcapscript.kernel.typed import Load
+from xcapscript.runtime.attach.held import let_go
 from xcapscript.runtime.attach.kinds import ATTACH
-from xcapscript.unit import Attachment, HookKind
+from xcapscript.unit import Attachment, Device, HookKind, Site
 
 FUNCTION = "ip_rcv"
 """A function that every kernel with IP has, and neither inlines nor renames."""
-
-UPROBES = Path("/sys/bus/event_source/devices/uprobe")
 
 TRACEPOINT, RAW_TRACEPOINT = ("net", "netif_receive_skb"), "kfree_skb"
 
@@ -40,12 +39,11 @@ _ENOTSUPP = 524
 _SOL_XDP, _AF_XDP = 283, 44
 _XDP_RX_RING, _XDP_UMEM_REG, _XDP_UMEM_FILL_RING, _XDP_UMEM_COMPLETION_RING = 2, 4, 5, 6
 _XDP_COPY = 2
-_SO_ATTACH_BPF = 50
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _LOOPBACK = "lo"
 _XDP_PASS = 2
-_TCX_NEXT = -1
+_TC_ACT_UNSPEC = -1
 
 
 class Verdict(Enum):
@@ -97,11 +95,11 @@ def _words(error: OSError) -> str:
     return f"the kernel refuses it: {os.strerror(error.errno or 0)}"
 
 
-def _attached(attachment: Attachment, how: Load) -> str:
+def _attached(attachment: Attachment, how: Load, result: int = 0) -> str:
     """A kind that the runtime attaches."""
-    with smallest_program(how) as program:
+    with smallest_program(how, result) as program:
         for link in ATTACH[attachment.kind](attachment, [program], ()):
-            os.close(link)
+            let_go(link)
     return ""
 
 
@@ -138,32 +136,28 @@ def _run_by_us() -> str:
 
 
 def _kprobe(kind: HookKind) -> str:
-    _perf_kind(kprobes.PMU, "CONFIG_KPROBE_EVENTS", _KPROBES)
+    _need(kprobes.PMU, "CONFIG_KPROBE_EVENTS", _KPROBES)
     return _attached(_at_function(kind), Load(ProgramType.KPROBE))
 
 
-def _uprobe(config: int = 0) -> str:
+def _uprobe(kind: HookKind) -> str:
     """At the place where the interpreter's file begins to run, which only its next start comes through."""
-    kind = _perf_kind(UPROBES, "CONFIG_UPROBE_EVENTS", "")
-    path = ctypes.create_string_buffer(os.fsencode(sys.executable))
-    place = _entry_offset(Path(sys.executable))
-    with smallest_program(Load(ProgramType.KPROBE)) as program:
-        os.close(bpf.open_probe(kind, config, ctypes.addressof(path), place, program))
-    return ""
+    _need(uprobes.PMU, "CONFIG_UPROBE_EVENTS", "")
+    path = Path(sys.executable)
+    place = Attachment(kind, "start", functions=("start",), path=str(path), sites=(Site(_entry_offset(path)),))
+    return _attached(place, Load(ProgramType.KPROBE))
 
 
 def _usdt() -> str:
-    _uprobe()
-    semaphores = UPROBES / "format" / "ref_ctr_offset"
+    _uprobe(HookKind.USDT)
+    semaphores = uprobes.PMU / "format" / "ref_ctr_offset"
     return "" if semaphores.exists() else "but for those with a semaphore (Linux 4.20)"
 
 
-def _perf_kind(pmu: Path, option: str, advice: str) -> int:
-    """The number by which perf_event_open(2) knows a kind of probe."""
-    try:
-        return int((pmu / "type").read_text(encoding="ascii"))
-    except FileNotFoundError:
-        raise CannotWork(f"this kernel was built without {option}", advice) from None
+def _need(pmu: Path, option: str, advice: str) -> None:
+    """Refuse a kind of probe that perf_event_open(2) does not know."""
+    if not pmu.exists():
+        raise CannotWork(f"this kernel was built without {option}", advice)
 
 
 def _entry_offset(path: Path) -> int:
@@ -185,25 +179,20 @@ def _kprobe_multi() -> str:
 
 
 def _xdp() -> str:
-    with smallest_program(Load(ProgramType.XDP, AttachType.XDP), _XDP_PASS) as program:
-        os.close(bpf.link_create(program, socket.if_nametoindex(_LOOPBACK), AttachType.XDP))
+    _attached(_at_loopback(HookKind.XDP, _LOOPBACK), Load(ProgramType.XDP), _XDP_PASS)
     return "generic; native where a card's driver has it"
 
 
 def _tc() -> str:
-    with smallest_program(Load(ProgramType.SCHED_CLS, AttachType.TCX_INGRESS), _TCX_NEXT) as program:
-        os.close(bpf.link_create(program, socket.if_nametoindex(_LOOPBACK), AttachType.TCX_INGRESS))
-    return "tcx"
+    return _attached(_at_loopback(HookKind.TC, f"{_LOOPBACK}:ingress"), Load(ProgramType.SCHED_CLS), _TC_ACT_UNSPEC)
 
 
 def _socket() -> str:
-    with (
-        smallest_program(Load(ProgramType.SOCKET_FILTER)) as program,
-        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packets,
-    ):
-        packets.bind((_LOOPBACK, 0))
-        packets.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, program)
-    return ""
+    return _attached(_at_loopback(HookKind.SOCKET, _LOOPBACK), Load(ProgramType.SOCKET_FILTER))
+
+
+def _at_loopback(kind: HookKind, target: str) -> Attachment:
+    return Attachment(kind, target, devices=(Device(_LOOPBACK),))
 
 
 def _af_xdp() -> str:
@@ -271,7 +260,6 @@ ADVICE: Mapping[str, str] = {
     "fentry": _TRAMPOLINES,
     "fexit": _TRAMPOLINES,
     "typed": "packets are read up to 16,384 bytes, without what is in pages; it takes Linux 5.5 and BTF",
-    "tc": "it takes Linux 6.6, or clsact before",
     "xdp": "it takes Linux 5.9",
 }
 """What to do where the kernel says no, without more words."""
@@ -285,8 +273,8 @@ TRIALS: Mapping[str, Callable[[], str]] = {
     "kprobe.multi": _kprobe_multi,
     "fentry": lambda: _trampoline(HookKind.FENTRY, AttachType.TRACE_FENTRY),
     "fexit": lambda: _trampoline(HookKind.FEXIT, AttachType.TRACE_FEXIT),
-    "uprobe": _uprobe,
-    "uretprobe": lambda: _uprobe(config=1),
+    "uprobe": lambda: _uprobe(HookKind.UPROBE),
+    "uretprobe": lambda: _uprobe(HookKind.URETPROBE),
     "usdt": _usdt,
     "xdp": _on_loopback(_xdp),
     "tc": _on_loopback(_tc),

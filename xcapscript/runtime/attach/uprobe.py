@@ -17,7 +17,7 @@ WORKERS = 8
 
 ADVICE = {
     errno.ENOENT: "the file is not there any more",
-    errno.EACCES: "run as root, or with CAP_PERFMON and CAP_BPF",
+    errno.EACCES: "run as root, or with CAP_PERFMON, CAP_BPF and, for newer kernels (6.16), CAP_SYS_ADMIN",
     errno.EPERM: "run as root, or with CAP_PERFMON and CAP_BPF",
     errno.EINVAL: "the kernel cannot put a probe at this place of the file",
     errno.EOPNOTSUPP: "the instruction there is none that the kernel can put a probe at",
