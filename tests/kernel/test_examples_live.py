@@ -240,3 +240,23 @@ def test_accept_queues_that_are_full(net: Network) -> None:
     assert counter(net.b, "TcpExtListenOverflows") > 0
     assert f"@waiting[7016, {net.netns(net.b)}]: {queue}\n" in done.out
     assert f"@full[7016, {net.netns(net.b)}]: 1\n" in done.out
+
+
+def test_what_the_firewall_drops(net: Network, tmp_path: Path) -> None:
+    net.drop_icmp()
+    sh(net.in_b("iptables -A INPUT -p udp --dport 7017 -j DROP"))
+    out = tmp_path / "f.pcapng"
+    traffic = f"{net.in_a('ping -c 4 -i 0.2 -W 1 10.78.0.2')}; {net.in_a(datagrams(3, 7017, 10))}; true"
+    done = example("iptables", traffic, "-i", net.right, "-w", str(out))
+    assert net.icmp_drops() == 4 + 3  # all rules that drop
+    lines = [line for line in done.out.splitlines() if f"drop {net.right} IP" in line]
+    assert [int(re.search(r"seq (\d+)", line)[1]) for line in lines] == [1, 2, 3, 4]  # type: ignore[index]
+    assert all("ICMP echo request" in line and line.endswith("  NETFILTER_DROP") for line in lines)
+    stack = re.search(rf"@count\[NETFILTER_DROP, {net.right},\n((?: +\S.*\n)+)\]: 4\n", done.out)
+    assert stack
+    # the rule was asked from where a packet is delivered on this host
+    assert "nf_hook_slow" in stack[1]
+    assert "ip_local_deliver" in stack[1]
+    # one count of four, at whatever place is known
+    assert numbers(rf"^@netfilter\[\w+, \w+, {net.right}\]: (\d+)$", done.out) == [4]
+    assert sh(f"tshark -r {out} -T fields -e icmp.seq 2>/dev/null").split() == ["1", "2", "3", "4"]

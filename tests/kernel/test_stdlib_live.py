@@ -144,3 +144,19 @@ def test_senders_by_all_that_they_have(net: Network) -> None:
     assert re.search(rf"^@cgroup\[\d+\]: {bytes_sent}$", done.out, re.MULTILINE)
     assert f"@netns[{net.netns(net.a)}]: {bytes_sent}\n" in done.out
     assert re.search(rf"^@flow\[UDP 10\.78\.0\.1:\d+ > 10\.78\.0\.2:7103\]: {bytes_sent}$", done.out, re.MULTILINE)
+
+
+def test_what_netfilter_drops(net: Network) -> None:
+    """dropped() is right at both hooks, wherever the kernel has them."""
+    net.drop_icmp()
+    program = """
+        import "netfilter";
+        netfilter /icmp and dropped()/ { @verdicts[verdict()] = count(); }
+        drop /icmp and dropped()/ { @dropped = count(); }
+        drop /icmp and not dropped()/ { @others = count(); }
+    """
+    ping = net.in_a("ping -c 3 -i 0.2 -W 1 10.78.0.2")
+    done = run("-i", net.right, "-e", program, "--cmd", f"{ping} >&2; true")
+    assert done.status == 0, done.err
+    assert net.icmp_drops() == 3
+    assert set(done.out.splitlines()) == {"@verdicts[dropped]: 3", "@dropped: 3"}

@@ -148,10 +148,11 @@ class Statements:
             condition = self.expressions.truth(node.condition)
         except ScriptError as error:
             diagnostics += error.diagnostics
+        known = self.expressions.known(node.condition)
         bodies: list[tuple[Statement, ...]] = []
-        for body in (node.then, node.otherwise):
+        for body, taken in ((node.then, known is not False), (node.otherwise, known is not True)):
             try:
-                bodies.append(self.block(body.statements) if body else ())
+                bodies.append(self.block(body.statements) if body and taken else ())
             except ScriptError as error:
                 diagnostics += error.diagnostics
         if diagnostics:

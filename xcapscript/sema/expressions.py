@@ -316,7 +316,22 @@ class Expressions:
             case (ast.Name(layer),) if layer in LAYERS:
                 self.given.need_packet(node, node.span.text)
                 return Has(layer, U8)
-        refuse(Code.BAD_CALL, node, "has() takes the name of a layer", f"the layers are {' '.join(LAYERS)}")
+        if (known := self.known(node)) is not None:
+            return Number(int(known), U8)
+        hint = f"the layers are {' '.join(LAYERS)}; it also takes retval, reason and args.NAME"
+        refuse(Code.BAD_CALL, node, "has() takes the name of a layer", hint)
+
+    def known(self, condition: ast.Expression) -> bool | None:
+        """Whether a hook gives something: known here, what is for other hooks is left out. None of all else."""
+        match condition:
+            case ast.Call(ast.Name("has"), (ast.Name(name),)) if name in (RETVAL, REASON):
+                return self.given.has(name)
+            case ast.Call(ast.Name("has"), (ast.Member(ast.Name("args"), field),)):
+                return self.given.has(field.name, argument=True)
+            case ast.Unary("!", operand):
+                known = self.known(operand)
+                return None if known is None else not known
+        return None
 
     def _converted(self, node: ast.Call, name: str) -> Expression:
         """str(), ksym() and the functions that swap bytes: all take one argument."""
@@ -349,6 +364,8 @@ class Expressions:
         return Binary("-", Number(0, S64), value, S64)
 
     def _ternary(self, node: ast.Ternary) -> Expression:
+        if (known := self.known(node.condition)) is not None:
+            return self.value(node.yes if known else node.no)
         condition, yes, no = self.truth(node.condition), self.value(node.yes), self.value(node.no)
         kind = common_type(yes.type, no.type)
         if kind is None:

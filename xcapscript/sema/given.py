@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xcapscript.builtins import TC_ACTION, XDP_ACTION, Builtin, Needs
+from xcapscript.builtins import RETVAL, TC_ACTION, XDP_ACTION, Builtin, Needs
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.ir import REGISTERS, Hook, PacketForm
 from xcapscript.nodes import (
@@ -58,6 +58,12 @@ class Given:
             message = f"'{self.hook.name}' returns nothing" if returns else f"'{self.hook.name}' has no 'retval'"
             refuse(Code.NOT_HERE, node, message, *(() if returns else (kinds,)))
         return ArgumentValue(result, result.type)
+
+    def has(self, name: str, *, argument: bool = False) -> bool:
+        """Whether it gives `retval`, `reason`, or an argument of that name."""
+        if argument:
+            return any(one.name == name for one in self.hook.arguments)
+        return (self.hook.result if name == RETVAL else self.hook.reason) is not None
 
     def position(self, number: int) -> Expression | None:
         """The argument at a position, counted from 0, where the hook's arguments have positions."""
