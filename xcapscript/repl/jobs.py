@@ -237,7 +237,7 @@ class Job:
             loaded.close()
             raise
         try:
-            probes = session.start()
+            probes = self._begin(session, outputs)
             with self._lock:
                 self.unit, self._outputs, self._session = unit, outputs, session
                 self.state = State.RUNNING
@@ -258,6 +258,15 @@ class Job:
         self._tell(totals(unit, report.counts), outputs, report.full)
         if report.failure is not None:
             raise report.failure
+
+    @staticmethod
+    def _begin(session: Session, outputs: Outputs) -> int:
+        """Attach; if that cannot be, the files are closed again, which another clause may want."""
+        try:
+            return session.start()
+        except BaseException:
+            outputs.abandon()
+            raise
 
     def _keep_on(self) -> bool:
         return not self._stop.is_set()

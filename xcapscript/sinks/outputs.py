@@ -8,6 +8,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -98,11 +99,15 @@ class Outputs:
         in_c = found is not None and unit.buffer is Buffer.RING
         self.writers = Writers(found, len(unit.events)) if found is not None and in_c else None
         self._in_c: dict[str, Writer] = {}
-        self._dumps = {spec.id: self._dump(spec) for spec in unit.events if spec.kind is EventKind.DUMP}
-        self._recorders = self._make_recorders(unit.events)
-        values = ValueText(unit.strings, resolve)
-        self._shown = self._open_shown(to, values)
-        self.flame = FlameGraph(self._not_a_packet_file(to.flame), values) if to.flame is not None else None
+        try:
+            self._dumps = {spec.id: self._dump(spec) for spec in unit.events if spec.kind is EventKind.DUMP}
+            self._recorders = self._make_recorders(unit.events)
+            values = ValueText(unit.strings, resolve)
+            self._shown = self._open_shown(to, values)
+            self.flame = FlameGraph(self._not_a_packet_file(to.flame), values) if to.flame is not None else None
+        except SinkError:
+            self.abandon()
+            raise
 
     def _dump(self, spec: EventSpec) -> Dump:
         """What takes the packets of a dump to its file, if there is one."""
@@ -302,6 +307,12 @@ class Outputs:
             lambda: self._show(lambda: self._shown.close(time.time_ns(), counts, missed)),
             *(() if self.flame is None else (self.flame.close,)),
         )
+
+    def abandon(self) -> None:
+        """Let go of the files of packets, when there is no run that they are for."""
+        for sink in self._packet_sinks():
+            with suppress(SinkError):
+                sink.close({})
 
     def _packet_sinks(self) -> list[PacketSink]:
         shown = () if self._live is None else (self._live,)

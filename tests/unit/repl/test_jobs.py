@@ -135,6 +135,21 @@ def test_a_file_that_cannot_be_written_ends_its_job(jobs: Any, sessions: Any) ->
     assert "[1] cannot write '/nowhere/x.pcapng'" in jobs.screen.take()
 
 
+def test_the_files_of_a_job_that_cannot_begin_can_be_written_by_another(
+    jobs: Any, sessions: Any, monkeypatch: Any
+) -> None:
+    def refuse(_session: Any) -> int:
+        raise KernelError("it cannot be attached")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.Session, "start", refuse)
+        settled(jobs, 'rx { dump("p.pcapng"); }').wait()
+    assert not sessions
+    # of this one the second file cannot be opened
+    settled(jobs, 'rx { dump("p.pcapng"); dump("/nowhere/x.pcapng"); }').wait()
+    assert settled(jobs, 'rx { dump("p.pcapng"); }').state is State.RUNNING
+
+
 def test_no_two_jobs_have_one_file(jobs: Any, tmp_path: Path) -> None:
     for _ in range(3):
         settled(jobs, "rx { dump; }", write="p.pcapng")
