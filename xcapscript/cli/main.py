@@ -19,6 +19,7 @@ from xcapscript.cli.extcap import Request, answer, command_line, hang_up, instal
 from xcapscript.cli.formatting import format_programs
 from xcapscript.cli.listing import list_hooks
 from xcapscript.cli.options import Options, parse_options, usage, wishes
+from xcapscript.cli.prompting import prompt
 from xcapscript.cli.run import run
 from xcapscript.cli.scripthelp import script_help
 from xcapscript.cli.stages import stage_text
@@ -156,7 +157,8 @@ def _do(options: Options, errors: TextIO) -> int:
     if options.check:
         return _check(options, kernel, errors)
     if options.prompts and sys.stdin is not None and sys.stdin.isatty():
-        return _prompt(options, kernel)
+        prompt(options, kernel)
+        return OK
     source = _source(options)
     if options.dump:
         return _print(stage_text(_compile(source, options, kernel), options.dump))
@@ -169,16 +171,6 @@ def _do(options: Options, errors: TextIO) -> int:
         return run(unit, process, options, errors)
     finally:
         process.close()
-
-
-def _prompt(options: Options, kernel: Kernel) -> int:
-    """Have programs typed at the terminal."""
-    if not sys.stdout.isatty():
-        raise UsageError("there is no program, and no terminal to ask for one: give -e PROGRAM or a file")
-    from xcapscript.repl.start import open_prompt  # noqa: PLC0415 -- a tenth of a second, which only a prompt needs
-
-    open_prompt(kernel, default_library(), wishes(options))
-    return OK
 
 
 def _extcap(request: Request, errors: TextIO) -> int:
