@@ -115,7 +115,8 @@ def test_a_mistake_is_not_run_and_the_cursor_goes_to_it(run: Any, sessions: Any)
 
 def test_escape_enter_runs_what_is_not_whole_and_the_mistake_is_told(run: Any, sessions: Any) -> None:
     async def play(t: Any) -> None:
-        await t.type(f"rx {{ dump;{ESCAPE}\r{CTRL_C}")
+        await t.type(f"rx {{ dump;{ESCAPE}\r", "'}' is missing here")
+        await t.type(".ls\r", "[1] failed")
         t.source.send_text(CTRL_D)
 
     run(play)
