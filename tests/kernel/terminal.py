@@ -58,8 +58,17 @@ class Screen:
             assert time.monotonic() < deadline, self.screen()
             time.sleep(0.05)
 
+    def open(self, *expected: str) -> None:
+        """Wait for what is to be seen first; if it never is, nothing is left behind."""
+        try:
+            self.see(*expected)
+        except BaseException:
+            self.close()
+            raise
+
     def close(self) -> None:
         subprocess.run(["tmux", "-L", self._socket, "kill-server"], check=False, capture_output=True)
+        Path(f"/tmp/tmux-{os.getuid()}", self._socket).unlink(missing_ok=True)
 
 
 class Terminal(Screen):
@@ -73,7 +82,7 @@ class Terminal(Screen):
         errors = shlex.quote(str(cwd / "errors"))
         command = f"{_given(cwd, environ or {})} {xcap} 2>{errors}; echo $? >{shlex.quote(str(self._status))}; sleep 60"
         super().__init__(cwd, command, columns, rows)
-        self.see("xcap>")
+        self.open("xcap>")
 
     def process(self) -> int:
         """The number of xcap's process."""
@@ -96,7 +105,7 @@ class Shell(Screen):
         path = f"{Path(XCAP[0]).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
         environ = {"PATH": path, "PS1": "# ", "TERM": "screen"}
         super().__init__(cwd, f"{_given(cwd, environ)} bash --norc", columns, rows)
-        self.see("#")
+        self.open("#")
 
     def clear(self) -> None:
         """Forget what was to be seen."""
