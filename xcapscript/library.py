@@ -16,8 +16,8 @@ SUFFIX = ".xcap"
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Where libraries are looked for: beside the importing script, which is none itself, in `directories`, then in the
-    standard library.
+    """Where libraries are looked for: beside the importing script, in `directories`, then in the standard library. The
+    script itself is meant only where no other has the name.
     """
 
     directories: tuple[Path, ...]
@@ -28,12 +28,13 @@ class Library:
 
         OSError if it cannot be read or, when root imports it, if anybody could have written it.
         """
-        for path in self.candidates(name, importer):
-            if _is_file(path) and path != Path(importer.name):
-                if not path.is_relative_to(self.stdlib):
-                    _check_writers(path)
-                return Source(str(path), read_script(path), imported_at)
-        return None
+        found = [path for path in self.candidates(name, importer) if _is_file(path)]
+        path = next((path for path in found if path != Path(importer.name)), found[0] if found else None)
+        if path is None:
+            return None
+        if not path.is_relative_to(self.stdlib):
+            _check_writers(path)
+        return Source(str(path), read_script(path), imported_at)
 
     def candidates(self, name: str, importer: Source) -> list[Path]:
         """The files tried for a name, in order."""

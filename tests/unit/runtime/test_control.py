@@ -95,7 +95,8 @@ def test_both_sides_of_the_border_mean_the_same_places(tmp_path: Path) -> None:
     text = "\n".join(
         [
             "#include <stddef.h>\n#include <stdint.h>\n#include <stdio.h>",
-            "typedef uint8_t u8; typedef uint32_t u32; typedef uint64_t u64; typedef int64_t s64;",
+            "typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32;",
+            "typedef uint64_t u64; typedef int64_t s64;",
             "struct sk_buff { int x; }; struct xcap_packet_event { int x; };",
             "#include <xcap/runtime.h>",
             "int main(void) {",
