@@ -157,16 +157,23 @@ TCP_STATE = EnumType("tcp_state", tuple(enumerate(_TCP_STATES, 1)))
 
 STATE_PREFIXES = ("TCP_",)
 
+SMALL_STATES = (6, 12)
+"""TIME_WAIT and NEW_SYN_RECV: what has these is no whole struct sock (sk_fullsock() in include/net/sock.h)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SocketField:
-    """A short name for what lies deep in a socket: the path from struct sock, and the type that it is shown as."""
+    """A short name for what lies deep in a socket: the path from struct sock, and the type that it is shown as.
+
+    What is not in `__sk_common` is only there in whole sockets; `otherwise` is its value in TIME_WAIT and in requests.
+    """
 
     name: str
     path: tuple[str, ...]
     doc: str
     type: EnumType | None = None
     swapped: bool = False
+    otherwise: int = 0
 
 
 SOCKET_FIELDS = {
@@ -176,10 +183,10 @@ SOCKET_FIELDS = {
         SocketField("family", ("__sk_common", "skc_family"), "2 for IPv4, 10 for IPv6"),
         SocketField("sport", ("__sk_common", "skc_num"), "local port"),
         SocketField("dport", ("__sk_common", "skc_dport"), "remote port", swapped=True),
-        SocketField("uid", ("sk_uid", "val"), "user id of the socket's owner"),
+        SocketField("uid", ("sk_uid", "val"), "user id of the socket's owner", otherwise=0xFFFFFFFF),
         SocketField("netns", ("__sk_common", "skc_net", "net", "ns", "inum"), "inode of its namespace"),
         SocketField("mark", ("sk_mark",), "the socket's mark"),
-        SocketField("protocol", ("sk_protocol",), "6 for TCP, 17 for UDP"),
+        SocketField("protocol", ("sk_protocol",), "6 for TCP, 17 for UDP", otherwise=6),
     )
 }
 

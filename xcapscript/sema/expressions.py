@@ -16,6 +16,7 @@ from xcapscript.builtins import (
     PACKET_FIELDS,
     REASON,
     RETVAL,
+    SMALL_STATES,
     SOCKET_FIELDS,
 )
 from xcapscript.diagnostics import Code, did_you_mean
@@ -25,6 +26,7 @@ from xcapscript.nodes import (
     Binary,
     BuiltinValue,
     CallC,
+    Compare,
     Convert,
     Expression,
     FieldValue,
@@ -268,13 +270,20 @@ class Expressions:
     def _socket_field(self, socket: ast.Name, node: ast.Member) -> Expression:
         """A short name of something deep in the socket."""
         row = SOCKET_FIELDS[node.field.name]
-        found: ast.Expression = socket
-        for step in row.path:
-            found = ast.Member(found, ast.Name(step, node.field.span), node.span)
-        value = self.structures.value(self._place(found), node)
+        value = self._deep(socket, row.path, node)
+        if row.path[0] != SOCKET_FIELDS["state"].path[0]:
+            state = self._deep(socket, SOCKET_FIELDS["state"].path, node)
+            waits, asked = (Compare("==", state, Number(number, U64), U8) for number in SMALL_STATES)
+            value = Ternary(Logic("||", waits, asked, U8), Number(row.otherwise, value.type), value, value.type)
         if row.swapped:
             return CallC("__builtin_bswap16", (value,), U16)
         return Convert(value, row.type) if row.type is not None else value
+
+    def _deep(self, socket: ast.Name, path: tuple[str, ...], node: ast.Member) -> Expression:
+        found: ast.Expression = socket
+        for step in path:
+            found = ast.Member(found, ast.Name(step, node.field.span), node.span)
+        return self.structures.value(self._place(found), node)
 
     def _place(self, node: ast.Expression) -> Place:
         """Where a member or element lies; a pointer in between is followed."""
