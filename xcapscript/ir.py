@@ -56,7 +56,8 @@ class Hook:
     """An attach point on this kernel: `name` as the script has it, and where its packet and drop reason are.
 
     `direction` is that of every packet there, where all go the same way; `sock` is where its socket is, `msg` the
-    `struct msghdr` with what that is to send; `result` is what the function returned.
+    `struct msghdr` with what that is to send; `result` is what the function returned. A packet is made up from the
+    socket, or from `request`, a request for a connection; `tcp_flags` are those that it has for sure.
     """
 
     name: str
@@ -68,6 +69,8 @@ class Hook:
     sock: HookArgument | None = None
     msg: HookArgument | None = None
     result: HookArgument | None = None
+    request: HookArgument | None = None
+    tcp_flags: int = 0
 
     @property
     def has_packet(self) -> bool:

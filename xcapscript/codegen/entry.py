@@ -53,7 +53,7 @@ def _kept(context: Context) -> int:
 
 def saved_size(context: Context) -> int:
     """How large the struct of saved_text() is, or a little more than that."""
-    return 640 + _kept(context) + SLACK
+    return 768 + _kept(context) + SLACK
 
 
 def saved_text(context: Context) -> tuple[str, str]:
@@ -86,7 +86,14 @@ def write_saved(out: Emitter, probe: Probe, context: Context) -> None:
     if probe.needs >= Needs.PACKET:
         out.line(f"u64 kept = hit->cap_len < {kept} ? hit->cap_len : {kept};")
         out.line('asm volatile("" : "+r"(kept));')
-        with out.block("if (kept > hit->window_len)"):
+        if probe.hook.sock is not None:
+            # the headers that were made up are in the window alone
+            with out.block("if (hit->synthetic)"):
+                arguments = f"scratch->bytes, kept, {kept}, {context.has_message:d}"
+                out.line(f"hit->window_len = xcap_read_made(hit, skb, access, &dynptr, {arguments});")
+                out.line(f"bpf_probe_read_kernel(scratch->saved.bytes, {kept}, scratch->bytes);")
+        otherwise = "else " if probe.hook.sock is not None else ""
+        with out.block(f"{otherwise}if (kept > hit->window_len)"):
             out.line(
                 f"hit->window_len = xcap_read_packet(hit, skb, access, &dynptr, scratch->saved.bytes, kept, {kept});"
             )

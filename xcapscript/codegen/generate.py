@@ -52,7 +52,7 @@ GENERATED = "generated"
 
 HEADERS = ("packet", "user", "values", "describe", "entry", "xdp", "send", "socket", "tunnel", "layers")
 LAYERS_WINDOW = 128
-"""Holds the headers of nearly all packets: Ethernet, two VLAN tags, IP with options, TCP."""
+"""Holds the headers of nearly all packets: Ethernet, two VLAN tags, IP with options, TCP; and all that are made up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,8 @@ class _Generator:
             self.options.process,
             self.options.buffer,
             lazy=limited and not any(map(is_shown, probe.body)),
+            has_socket=probe.hook.sock is not None,
+            has_message=probe.hook.msg is not None,
         )
         values.write_statement = lambda out, statement: write_statements(out, context, (statement,))
         out = Emitter(1)
@@ -258,7 +260,8 @@ def _window(program: Program) -> int:
         return MAX_WINDOW
     filters = [one for probe in program.probes for one in filters_of(probe)]
     needed = window_size(code for one in filters for code in (one.ethernet, one.raw) if code is not None)
-    return max(needed, LAYERS_WINDOW) if any(probe.needs >= Needs.LAYERS for probe in program.probes) else needed
+    layers = any(probe.needs >= Needs.LAYERS or probe.hook.sock is not None for probe in program.probes)
+    return max(needed, LAYERS_WINDOW) if layers else needed
 
 
 def _structs(layouts: Iterable[Layout]) -> list[str]:

@@ -195,6 +195,7 @@ def write_hit(out: Emitter, probe: Probe, context: Context) -> None:
     needs_skb = probe.needs >= Needs.SKB or context.interface is not None
     if needs_skb and probe.hook.sock is not None:
         out.line(f"hit->socket = {argument(kind, probe.hook.sock.place, 'u64')};")
+        out.line("hit->device = xcap_socket_device(hit->socket);")
     if needs_skb and probe.hook.packet is not None and becomes_skb(probe.hook):
         pointer = argument(kind, probe.hook.packet.pointer.place, "void *")
         out.line(f"skb = {reach(probe.hook, kind)}(&scratch->skb, {pointer});")
@@ -217,6 +218,8 @@ def _write_interface(out: Emitter, name: str) -> None:
     out.line("u64 name[2] = {0};")
     out.line("if (skb && skb->dev)")
     out.line("\txcap_copy16(name, skb->dev->name, access);")
+    out.line("else if (hit->device)")
+    out.line("\txcap_copy16(name, ((const struct net_device *)hit->device)->name, XCAP_KERNEL);")
     with out.block(f"if ({' || '.join(differ)})"):
         out.line("counters->no_match++;")
         out.line("return 0;")
@@ -232,7 +235,7 @@ def write_found(out: Emitter, probe: Probe) -> None:
         guard = "skb && " if probe.hook.sock is not None else ""
         found.append(f"{guard}xcap_find_packet(hit, skb, access, &dynptr, scratch->bytes)")
     if probe.hook.sock is not None:
-        found.append("xcap_find_socket(hit, (const struct sock *)hit->socket, scratch->bytes)")
+        found.append(_socket_call(probe))
     with out.block(f"if (!({' || '.join(f'({one})' for one in found)}))"):
         out.line("counters->no_packet++;")
         out.line("return 0;")
@@ -246,6 +249,23 @@ def write_view(out: Emitter, probe: Probe) -> None:
         out.line("struct xcap_layers layers;")
         out.line("xcap_find_layers(&view, hit->link, &layers);")
         out.line("xcap_forget_ways(hit, &layers);")
+        if probe.hook.sock is not None:
+            out.line("xcap_forget_lengths(hit, &view);")
+
+
+def _socket_call(probe: Probe) -> str:
+    """C text that makes a packet up."""
+    hook, kind = probe.hook, entry_kind(probe)
+    request = hook.request and argument(kind, hook.request.place, "u64")
+    message = hook.msg and argument(kind, hook.msg.place, "u64")
+    arguments = (
+        f"(const struct sock *){request or 'hit->socket'}",
+        "skb" if hook.skb is not None else "NULL",
+        message or "0",
+        f"{Direction.INBOUND if hook.direction is Direction.INBOUND else Direction.OUTBOUND:d}, {hook.tcp_flags:#x}",
+        f"access, &dynptr, scratch->bytes, {hook.msg is not None:d}",
+    )
+    return f"xcap_find_socket(hit, {', '.join(arguments)})"
 
 
 def write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]]) -> None:

@@ -53,7 +53,8 @@ class Context:
     """What the statements of a program share.
 
     `declare` makes the spec of one more kind of record; `interface` and `process` are the only ones that count;
-    `lazy`: only what is shown takes a ticket under a limit, since not every hit shows something.
+    `lazy`: only what is shown takes a ticket under a limit, since not every hit shows something; packets may be made up
+    where the hook `has_socket`, and where it `has_message` they may have the payload of one.
     """
 
     values: Values
@@ -65,6 +66,8 @@ class Context:
     process: int | None
     buffer: Buffer
     lazy: bool = False
+    has_socket: bool = False
+    has_message: bool = False
     dumps: list[EventSpec] = field(default_factory=list)
 
 
@@ -158,7 +161,7 @@ def _line(out: Emitter, context: Context, statement: Line | Hex, kind: EventKind
     _send_packet(out, context, spec, limit)
 
 
-def _read_bytes(out: Emitter, snaplen: int) -> None:
+def _read_bytes(out: Emitter, context: Context, snaplen: int) -> None:
     """Have the packet's first `cap` bytes in the scratch: all that can be read and find room, or `snaplen` of them."""
     limit = min(snaplen, LARGEST_COPY)
     out.line("u64 cap = hit->cap_len;")
@@ -169,10 +172,18 @@ def _read_bytes(out: Emitter, snaplen: int) -> None:
     out.line(f"if (cap > {limit})")
     out.line("\treturn 0;")
     with out.block("if (cap > hit->window_len)"):
-        out.line(f"cap = xcap_read_packet(hit, skb, access, &dynptr, scratch->bytes, cap, {limit});")
+        arguments = f"hit, skb, access, &dynptr, scratch->bytes, cap, {limit}"
+        made = f"hit->synthetic ? xcap_read_made({arguments}, {context.has_message:d}) : " if context.has_socket else ""
+        out.line(f"cap = {made}xcap_read_packet({arguments});")
         out.line('asm volatile("" : "+r"(cap));')
         out.line(f"if (cap > {limit})")
         out.line("\treturn 0;")
+    if context.has_socket:
+        # whichever way led here, the verifier sees one state: what follows has a loop
+        out.line("cap = xcap_scalar(&hit->room, cap);")
+        out.line("if (hit->synthetic)")
+        out.line(f"\txcap_complete(hit, scratch->bytes, cap, {limit});")
+        out.line(f"cap = xcap_bounded(cap, {limit});")
     out.line(f"xcap_note_captured(&hit->event, cap, {snaplen});")
 
 
@@ -180,17 +191,18 @@ def _send_packet(out: Emitter, context: Context, spec: EventSpec, snaplen: int, 
     """Send the packet's first `snaplen` bytes, of those that can be read."""
     out.line(f"hit->event.id = {record_id(spec)};")
     if not _may_be_large(context, spec, snaplen):
-        _read_bytes(out, snaplen)
+        _read_bytes(out, context, snaplen)
         _send(out, context, "&hit->event", "sizeof(hit->event) + cap", dropped)
         return
     # BCC makes ringbuf_reserve(0) a call of bpf_ringbuf_reserve() with the map: here that gives the map.
     out.line("void *(*bpf_ringbuf_reserve)(void *, u64, u64) = xcap_itself;")
     out.line("long failed = 1; /* above 0: not tried, or the pages could not be read */")
-    out.line(f"if (XCAP_SENDS_LARGE(access) && skb && hit->cap_len > {LARGEST_COPY})")
+    made = "!hit->synthetic && " if context.has_socket else ""
+    out.line(f"if (XCAP_SENDS_LARGE(access) && skb && {made}hit->cap_len > {LARGEST_COPY})")
     ring = "xcap_events.ringbuf_reserve(0), xcap_wakeup(control)"
     out.line(f"\tfailed = xcap_send_large(hit, skb, access, &dynptr, {ring}, {snaplen});")
     with out.block("if (failed > 0)"):
-        _read_bytes(out, snaplen)
+        _read_bytes(out, context, snaplen)
         out.line(f"failed = {submission(context.buffer, '&hit->event', 'sizeof(hit->event) + cap')};")
     _count_lost(out, "failed", dropped)
 
@@ -207,7 +219,7 @@ def _print_stack(out: Emitter, context: Context, statement: PrintStack) -> None:
     layout = lay_out(f"xcap_stack_{context.program}", [*((f.name, f.type) for f in PACKET.fields), extra])
     spec = context.declare(EventKind.STACK, layout, statement.span)
     context.values.scratch[f"stack_{spec.id}"] = Layout(f"xcap_event_{spec.id}", layout.fields, layout.size)
-    _read_bytes(out, LINE_BYTES)
+    _read_bytes(out, context, LINE_BYTES)
     out.line(f"hit->event.id = {record_id(spec)};")
     out.line(f"struct xcap_event_{spec.id} *record = &scratch->stack_{spec.id};")
     out.line("__builtin_memcpy(record, &hit->event, sizeof(hit->event));")

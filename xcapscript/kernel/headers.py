@@ -28,9 +28,12 @@ _STRUCTS = (
     *("sk_buff", "skb_shared_info", "sock", "inet_sock", "tcp_sock", "udp_sock", "net_device", "netdev_queue", "net"),
     *("xdp_buff", "xdp_frame", "xdp_rxq_info", "task_struct", "cred", "css_set", "cgroup", "kernfs_node", "pt_regs"),
     *("nsproxy", "napi_struct", "neighbour", "dst_entry"),
+    *("request_sock", "inet_request_sock", "tcp_request_sock", "inet_timewait_sock", "tcp_timewait_sock", "tcp_skb_cb"),
+    *("msghdr", "iov_iter", "kvec", "dst_ops", "rtable", "rt6_info", "in_device", "inet6_dev"),
+    *("neigh_parms", "neigh_table", "neigh_hash_table"),
     *("ethhdr", "vlan_hdr", "vlan_ethhdr", "arphdr", "iphdr", "ipv6hdr", "tcphdr", "udphdr", "icmphdr", "icmp6hdr"),
 )
-_ENUMS = ("skb_drop_reason", "sk_rst_reason")
+_ENUMS = ("skb_drop_reason", "sk_rst_reason", "iter_type")
 # What BCC's headers and everybody's C use without any include.
 _TYPEDEFS = (
     *(f"{prefix}{sign}{bits}" for prefix in ("", "__") for sign in "us" for bits in (8, 16, 32, 64)),
@@ -38,11 +41,14 @@ _TYPEDEFS = (
     *("__sum16", "__wsum", "bool", "size_t", "ssize_t", "pid_t", "uid_t", "gid_t", "dev_t", "ino_t", "loff_t"),
     *("ktime_t", "netdev_features_t", "possible_net_t"),
 )
-# What our own C asks with #ifdef, as kernels differ in it.
+# What our own C asks with #ifdef, as kernels differ in it: members that are no bit-fields, and constants of enums.
 _MEMBERS = {
     ("sk_buff", "vlan_all"): "XCAP_SKB_VLAN_ALL",
     ("skb_shared_info", "xdp_frags_size"): "XCAP_XDP_FRAGS_SIZE",
+    ("sock", "sk_protocol"): "XCAP_SK_PROTOCOL",
+    ("iov_iter", "iter_type"): "XCAP_IOV_ITER_TYPE",
 }
+_CONSTANTS = {("iter_type", "ITER_UBUF"): "XCAP_ITER_UBUF"}
 _ROOTS = (
     *((Kind.TYPEDEF, name) for name in _TYPEDEFS),
     *((Kind.STRUCT, name) for name in _STRUCTS),
@@ -97,7 +103,12 @@ def kernel_types(btf: Btf) -> str:
             checks.append(f'_Static_assert(sizeof(struct {name}) == {found.size}, "unlike the kernel\'s own");\n')
     for (name, member), macro in _MEMBERS.items():
         found = btf.struct(name)
-        if found is not None and found.member(member) is not None:
+        one = found.member(member) if found is not None else None
+        if one is not None and not one.bit_size:
+            checks.append(f"#define {macro} 1\n")
+    for (name, constant), macro in _CONSTANTS.items():
+        enum = btf.enum(name)
+        if enum is not None and any(member == constant for _, member in enum.members):
             checks.append(f"#define {macro} 1\n")
     return "#pragma once\n" + btf.c_text(_ROOTS) + "".join(checks)
 
@@ -113,7 +124,7 @@ def _digest(fixed: dict[str, str]) -> str:
     """Of all that decides what is in the tree. The notes hold the kernel's build id."""
     kernel = os.uname()
     parts = [kernel.release, kernel.version, kernel.machine, libbpf.version(), _BTF.stat().st_size]
-    parts += [_ROOTS, _MEMBERS, fixed]
+    parts += [_ROOTS, _MEMBERS, _CONSTANTS, fixed]
     digest = hashlib.sha256(repr(parts).encode())
     try:
         digest.update(_NOTES.read_bytes())

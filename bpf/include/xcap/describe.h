@@ -12,9 +12,6 @@
 #define XCAP_DIRECTION 2 /* where in the flags it is */
 #define XCAP_RECEPTION 4
 
-#define XCAP_INBOUND 1
-#define XCAP_OUTBOUND 2
-
 #define XCAP_PACKET_BROADCAST 1
 #define XCAP_PACKET_MULTICAST 2
 #define XCAP_PACKET_OTHERHOST 3
@@ -134,6 +131,8 @@ XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, 
 	event->netns = 0;
 	if (dev) {
 		xcap_describe_device(hit, event, dev, access);
+	} else if (hit->device) {
+		xcap_describe_device(hit, event, (const struct net_device *)hit->device, XCAP_KERNEL);
 	} else {
 		event->ifindex = 0;
 		event->mac = 0;
@@ -143,7 +142,7 @@ XCAP_INLINE void xcap_describe(struct xcap_hit *hit, const struct sk_buff *skb, 
 		event->netns = xcap_netns(hit, skb);
 
 	if (hit->synthetic || !skb) {
-		event->flags = XCAP_FLAG_SYNTHETIC | XCAP_OUTBOUND << XCAP_DIRECTION;
+		event->flags = XCAP_FLAG_SYNTHETIC | hit->synthetic << XCAP_DIRECTION;
 		event->hash = 0;
 		event->gso_size = event->gso_segs = event->queue = 0;
 		return;

@@ -143,6 +143,14 @@ XCAP_INLINE void xcap_forget_ways(struct xcap_hit *hit, struct xcap_layers *l)
 	l->protocol = xcap_scalar(&hit->room, l->protocol);
 }
 
+/* The same of a packet's lengths, with which the headers' places were compared. */
+XCAP_INLINE void xcap_forget_lengths(struct xcap_hit *hit, struct xcap_view *v)
+{
+	v->window_len = xcap_scalar(&hit->room, v->window_len);
+	v->cap_len = xcap_scalar(&hit->room, v->cap_len);
+	v->wire_len = xcap_scalar(&hit->room, v->wire_len);
+}
+
 /* 16 bytes as they lie, all or none. One check for all: each doubles what the verifier has to follow. */
 XCAP_INLINE struct xcap_ip xcap_ip6(const struct xcap_view *v, u64 offset)
 {

@@ -50,6 +50,25 @@ struct xcap_segment {
 	u32 length;
 };
 
+#define XCAP_INBOUND 1
+#define XCAP_OUTBOUND 2
+
+/* What is known of a packet that is made up from a socket: socket.h and payload.h. */
+struct xcap_made {
+	u64 message;   /* kernel address of the struct msghdr that has the payload, 0 if none has */
+	u64 from;      /* the message's bytes: where those lie that come next, */
+	u64 left;      /* how many of them lie there, */
+	u64 vector;    /* where it is written where the others lie, */
+	u64 segments;  /* and in how many pieces */
+	u64 at;        /* how many bytes of the packet there are */
+	u32 peer[4];   /* the other end's address: one of IPv4 has zeros behind it */
+	u32 headers;   /* bytes that are made up: what the skb or the message has follows them */
+	u32 transport; /* offset of the TCP or UDP header */
+	u32 checksum;  /* offset of its checksum */
+	u32 protocol;  /* 6 or 17 */
+	u32 sum;       /* of the pseudo-header */
+};
+
 /* State of one hit, in per-CPU memory of its program: a program does not interrupt itself, but another can. Offsets
  * and lengths are on the wire: from the packet's first byte, an accelerated VLAN tag included. */
 struct xcap_hit {
@@ -61,8 +80,10 @@ struct xcap_hit {
 	u32 wire_len;       /* bytes that there are */
 	u32 window_len;     /* bytes that were read into the window */
 	u32 link;           /* DLT_EN10MB or DLT_RAW */
-	u32 synthetic;      /* made up from a socket */
+	u32 synthetic;      /* XCAP_INBOUND or XCAP_OUTBOUND if it is made up from a socket, else 0 */
 	u64 socket;         /* kernel address of the hook's socket, 0 if it has none */
+	u64 device;         /* kernel address of the device that the socket's packets leave by, 0 if that is not known */
+	struct xcap_made made;
 	u64 room;           /* see xcap_scalar() */
 	u32 user;           /* the hook is in a program */
 	u32 faults;         /* reads of its memory that failed */

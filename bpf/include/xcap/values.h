@@ -69,9 +69,17 @@ XCAP_INLINE void xcap_comm(struct xcap_hit *hit, const struct sk_buff *skb, char
 	bpf_get_current_comm(to, 16);
 }
 
-XCAP_INLINE u32 xcap_ifindex(struct xcap_hit *hit, const struct sk_buff *skb)
+/* The packet's device, or the one that the socket's packets leave by: to be read with a helper. */
+XCAP_INLINE const struct net_device *xcap_device(struct xcap_hit *hit, const struct sk_buff *skb)
 {
 	const struct net_device *dev = skb ? skb->dev : NULL;
+
+	return dev ? dev : (const struct net_device *)hit->device;
+}
+
+XCAP_INLINE u32 xcap_ifindex(struct xcap_hit *hit, const struct sk_buff *skb)
+{
+	const struct net_device *dev = xcap_device(hit, skb);
 	u32 ifindex;
 
 	if (!dev || bpf_probe_read_kernel(&ifindex, sizeof(ifindex), &dev->ifindex))
@@ -142,7 +150,7 @@ XCAP_INLINE u32 xcap_step(s64 value, s64 low, s64 high, u64 step)
 /* What lies behind the NUL of a name that was once longer must not make two keys of one name. */
 XCAP_INLINE void xcap_ifname(struct xcap_hit *hit, const struct sk_buff *skb, char *to)
 {
-	const struct net_device *dev = skb ? skb->dev : NULL;
+	const struct net_device *dev = xcap_device(hit, skb);
 
 	__builtin_memset(to, 0, 16);
 	if (dev)

@@ -20,7 +20,8 @@ XCAP_INLINE struct xcap_view xcap_view_of(struct xcap_hit *hit, const struct sk_
 		.wire_len = hit->wire_len,
 		.linear_len = hit->linear_len,
 		.data = hit->data,
-		.pkt_type = outgoing || !skb ? XCAP_PACKET_OUTGOING : skb->pkt_type,
+		.pkt_type = hit->synthetic ? (hit->synthetic == XCAP_OUTBOUND ? XCAP_PACKET_OUTGOING : XCAP_PACKET_HOST) :
+			    outgoing || !skb ? XCAP_PACKET_OUTGOING : skb->pkt_type,
 		.ifindex = with_ifindex ? xcap_ifindex(hit, skb) : 0,
 		.user = access == XCAP_USER || access == XCAP_MBUF,
 		.trusted = access == XCAP_TRUSTED ? (struct sk_buff *)skb : NULL,

@@ -12,6 +12,7 @@ from xcapscript.kernel.facts import Function, Kernel
 from xcapscript.layout import Direction
 from xcapscript.nodes import NO_RESULT, RESULT, HookArgument
 from xcapscript.sema.hooks.bindings import FRAME, MSG, SKB, SOCK, XDP, Bindings
+from xcapscript.sema.hooks.sockets import direction_of, request_of, tcp_flags_of
 from xcapscript.sema.hooks.tracepoints import reason_of
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
@@ -113,8 +114,10 @@ class Functions:
             hook = function_hook(self.kind, function, shown, bindings)
             if hook.has_packet:
                 # a packet knows its socket
-                ways = (hook.packet,) if hook.packet is not None else (hook.sock, hook.msg)
+                ways = (hook.packet,) if hook.packet is not None else (hook.sock, hook.msg, hook.request)
                 key = tuple(map(_place, (*ways, hook.result)))
+                if hook.packet is None:
+                    key += hook.direction, hook.tcp_flags
                 if self.kind in TYPED:
                     # a module's functions are found in its own BTF, and no program reads an argument that is not there
                     key += module, len(hook.arguments)
@@ -144,7 +147,14 @@ def function_hook(kind: HookKind, facts: Function, shown: str, bindings: Binding
     message = bindings.argument(MSG, arguments, most) or (_pointer_to("struct msghdr", arguments) if sock else None)
     attachment = Attachment(kind, facts.name, functions=(facts.symbol,), module=facts.module, offset=offset)
     reason, direction = reason_of(arguments), DIRECTIONS.get(facts.name, Direction.UNKNOWN)
-    return Hook(shown, attachment, arguments, packet, reason, direction, sock, message, _result(kind, facts))
+    hook = Hook(shown, attachment, arguments, packet, reason, direction, sock, message, _result(kind, facts))
+    return hook if sock is None else _of_socket(hook, facts.name)
+
+
+def _of_socket(hook: Hook, function: str) -> Hook:
+    direction = direction_of(function) if hook.direction is Direction.UNKNOWN else hook.direction
+    request, flags = request_of(hook.arguments), tcp_flags_of(function)
+    return replace(hook, direction=direction, request=request, tcp_flags=flags)
 
 
 def _arguments(facts: Function, most: int) -> Iterator[HookArgument]:
@@ -205,9 +215,10 @@ def _of_all(hook: Hook, functions: list[Function]) -> Hook:
     # arguments have no common names
     places = range(len(hook.arguments) if kind in TYPED else REGISTERS)
     arguments = tuple(HookArgument(f"arg{place}", U64, place) for place in places)
-    sock = hook.sock if hook.packet is None else None
-    result = _common(kind, hook.result)
-    return Hook(hook.name, attachment, arguments, hook.packet, None, Direction.UNKNOWN, sock, hook.msg, result)
+    common = replace(hook, attachment=attachment, arguments=arguments, reason=None, result=_common(kind, hook.result))
+    if hook.packet is None:
+        return common
+    return replace(common, direction=Direction.UNKNOWN, sock=None, msg=None, request=None, tcp_flags=0)
 
 
 def _common(kind: HookKind, result: HookArgument | None) -> HookArgument | None:

@@ -12,6 +12,7 @@ from xcapscript.nodes import HookArgument
 from xcapscript.sema.hooks.bindings import SKB as SKB_NAME
 from xcapscript.sema.hooks.bindings import SOCK as SOCK_NAME
 from xcapscript.sema.hooks.bindings import Bindings
+from xcapscript.sema.hooks.sockets import direction_of, request_of, tcp_flags_of
 from xcapscript.types import S32, EnumType, PointerType, Type
 from xcapscript.unit import Attachment, HookKind
 
@@ -44,7 +45,7 @@ def raw_tracepoint_hook(facts: RawTracepoint, shown: str) -> Hook:
     attachment = Attachment(HookKind.RAWTRACEPOINT, facts.name)
     # rx_sk is NULL but for what a socket itself drops: the packet knows its socket better
     sock = next((a for a in arguments if a.type == PointerType(SOCK) and a.name != "rx_sk"), None)
-    return Hook(shown, attachment, arguments, _packet(skb), reason_of(arguments), _direction(facts.name), sock)
+    return _hook(facts.name, Hook(shown, attachment, arguments, _packet(skb), reason_of(arguments), sock=sock))
 
 
 def bound(hook: Hook, bindings: Bindings) -> Hook:
@@ -61,7 +62,7 @@ def tracepoint_hook(facts: Tracepoint, shown: str) -> Hook:
     skb = next((a for a in arguments if a.name in SKB_FIELDS and isinstance(a.type, PointerType)), None)
     attachment = Attachment(HookKind.TRACEPOINT, f"{facts.category}:{facts.name}", facts.id)
     sock = next((a for a in arguments if a.name in SOCK_FIELDS and isinstance(a.type, PointerType)), None)
-    return Hook(shown, attachment, arguments, _packet(skb), reason_of(arguments), _direction(facts.name), sock)
+    return _hook(facts.name, Hook(shown, attachment, arguments, _packet(skb), reason_of(arguments), sock=sock))
 
 
 def reason_of(arguments: tuple[HookArgument, ...]) -> HookArgument | None:
@@ -78,5 +79,9 @@ def _named(name: str, kind: Type) -> Type:
     return TCP_STATE if name in STATES and kind == S32 else kind
 
 
-def _direction(tracepoint: str) -> Direction:
-    return DIRECTIONS.get(tracepoint, Direction.UNKNOWN)
+def _hook(tracepoint: str, hook: Hook) -> Hook:
+    """The hook with what its tracepoint's name tells."""
+    if hook.sock is None:
+        return replace(hook, direction=DIRECTIONS.get(tracepoint, Direction.UNKNOWN))
+    request = request_of(hook.arguments)
+    return replace(hook, direction=direction_of(tracepoint), request=request, tcp_flags=tcp_flags_of(tracepoint))
