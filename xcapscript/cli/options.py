@@ -125,14 +125,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         raise UsageError(f"unrecognized arguments: {' '.join(others)}")
     wants_none = found.help or found.doctor or found.install_extcap or (found.explain, found.list) != (None, None)
     prompts = not wants_none and found.program is None and not files
-    if prompts and (found.check or found.fmt or found.dump):
-        raise UsageError("there is no program: give -e PROGRAM or a file")
-    if found.write == "-" and found.output == "-":
-        raise UsageError("-w - and -o - would both write to standard output")
-    if found.flame is not None and os.path.realpath(found.flame) in _files(found.write, found.output):
-        raise UsageError("--flame needs a file of its own")
-    if found.diff and not found.fmt:
-        raise UsageError("--diff belongs to --fmt")
+    _check_together(found, prompts=prompts)
     _check_files(found)
     return Options(
         program=found.program,
@@ -174,6 +167,18 @@ def parse_options(arguments: Sequence[str]) -> Options:
         buffer_size=found.buffer_size,
         prompts=prompts,
     )
+
+
+def _check_together(found: argparse.Namespace, *, prompts: bool) -> None:
+    """UsageError for options that contradict each other."""
+    if prompts and (found.check or found.fmt or found.dump):
+        raise UsageError("there is no program: give -e PROGRAM or a file")
+    if found.write == "-" and found.output == "-":
+        raise UsageError("-w - and -o - would both write to standard output")
+    if found.flame is not None and os.path.realpath(found.flame) in _files(found.write, found.output):
+        raise UsageError("--flame needs a file of its own")
+    if found.diff and not found.fmt:
+        raise UsageError("--diff belongs to --fmt")
 
 
 def wishes(options: Options) -> Wishes:

@@ -170,49 +170,20 @@ def freeze(
     functions: Iterable[str] = (),
 ) -> str:
     """JSON that FrozenKernel reads: those hooks, functions and structs, and the enums that they use."""
-    enums: dict[str, EnumType] = {}
-    shapes: dict[str, dict[str, Any]] = {}
-
-    def written(kind: Type) -> str:
-        if isinstance(kind, EnumType):
-            enums[kind.name] = kind
-        if isinstance(kind, StructType) and " " not in kind.name and (shape := kernel.struct_of(kind)):
-            add(shape)  # it has only a typedef's name
-        if isinstance(kind, ArrayType):
-            return f"{written(kind.element)}[{kind.length}x{kind.element_size}]"
-        return str(kind)
-
-    def add(shape: Struct) -> None:
-        members = [[m.name, written(m.type), m.bit_offset, m.bit_size] for m in shape.members]
-        shapes[shape.name] = {"size": shape.size, "members": members}
-
-    raw, records, prototypes, reasons = {}, {}, {}, {}
-    for name in raw_tracepoints:
-        if prototype := kernel.raw_tracepoint(name):
-            raw[name] = [[argument.name, written(argument.type)] for argument in prototype.arguments]
-    for name in tracepoints:
-        if record := kernel.tracepoint(*name.split(":", 1)):
-            fields = [[f.name, written(f.type), f.offset, int(f.dynamic)] for f in record.fields]
-            records[name] = {"id": record.id, "fields": fields}
-    for name in functions:
-        if reason := kernel.why_not(name):
-            reasons[name] = reason
-        if function := kernel.function(name):
-            known = function.arguments
-            prototypes[name] = {
-                "symbol": function.symbol,
-                "module": function.module,
-                "arguments": None if known is None else [[one.name, written(one.type)] for one in known],
-                "result": written(function.result) if function.result is not None else None,
-            }
+    types = _Types(kernel)
+    raw = {name: types.arguments(one.arguments) for name in raw_tracepoints if (one := kernel.raw_tracepoint(name))}
+    records = {name: types.record(record) for name in tracepoints if (record := kernel.tracepoint(*name.split(":", 1)))}
+    wanted = tuple(functions)
+    reasons = {name: reason for name in wanted if (reason := kernel.why_not(name))}
+    prototypes = {name: types.function(function) for name in wanted if (function := kernel.function(name))}
     for name in structs:
         if shape := kernel.struct(name):
-            add(shape)
+            types.add(shape)
     facts: dict[str, dict[str, Any]] = {
-        "enums": {name: [list(member) for member in kind.members] for name, kind in sorted(enums.items())},
+        "enums": {name: [list(member) for member in kind.members] for name, kind in sorted(types.enums.items())},
         "raw_tracepoints": raw,
         "tracepoints": records,
-        "structs": shapes,
+        "structs": types.shapes,
         # what a machine has of these is no fact about its kernel: some for tests
         "namespaces": {"blue": 4026532281},
         "cgroups": {"/system.slice": 4711},
@@ -224,6 +195,43 @@ def freeze(
         facts["attaches"] = {kind: True for kind in ("kprobe", "fentry") if kernel.attaches(kind)}
         facts["why_not"] = reasons
     return _one_line_an_entry(facts)
+
+
+class _Types:
+    """Writes types down, and keeps the enums and structs that they are made of."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.enums: dict[str, EnumType] = {}
+        self.shapes: dict[str, dict[str, Any]] = {}
+
+    def written(self, kind: Type) -> str:
+        if isinstance(kind, EnumType):
+            self.enums[kind.name] = kind
+        if isinstance(kind, StructType) and " " not in kind.name and (shape := self._kernel.struct_of(kind)):
+            self.add(shape)  # it has only a typedef's name
+        if isinstance(kind, ArrayType):
+            return f"{self.written(kind.element)}[{kind.length}x{kind.element_size}]"
+        return str(kind)
+
+    def add(self, shape: Struct) -> None:
+        members = [[m.name, self.written(m.type), m.bit_offset, m.bit_size] for m in shape.members]
+        self.shapes[shape.name] = {"size": shape.size, "members": members}
+
+    def arguments(self, arguments: Iterable[Argument]) -> list[list[str]]:
+        return [[argument.name, self.written(argument.type)] for argument in arguments]
+
+    def record(self, record: Tracepoint) -> dict[str, Any]:
+        fields = [[f.name, self.written(f.type), f.offset, int(f.dynamic)] for f in record.fields]
+        return {"id": record.id, "fields": fields}
+
+    def function(self, function: Function) -> dict[str, Any]:
+        return {
+            "symbol": function.symbol,
+            "module": function.module,
+            "arguments": None if function.arguments is None else self.arguments(function.arguments),
+            "result": self.written(function.result) if function.result is not None else None,
+        }
 
 
 def _one_line_an_entry(facts: dict[str, dict[str, Any]]) -> str:
