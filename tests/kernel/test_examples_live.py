@@ -100,7 +100,7 @@ def test_who_gets_resets(net: Network) -> None:
     assert counter(net.b, "TcpOutRsts") == 3
     reset = r"^@refused\[10\.78\.0\.1, 10\.78\.0\.2, 7006, SK_RST_REASON_NO_SOCKET\]: (\d+)$"
     assert numbers(reset, done.out) == [3]
-    received = r"^@received\[TCP 10\.78\.0\.1:\d+ > 10\.78\.0\.2:7006, SYN_SENT\]: (\d+)$"
+    received = r"^@received\[TCP 10\.78\.0\.2:7006 > 10\.78\.0\.1:\d+, SYN_SENT\]: (\d+)$"
     assert numbers(received, done.out) == [1, 1, 1]
 
 
