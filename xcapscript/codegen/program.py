@@ -14,6 +14,7 @@ from xcapscript.codegen.shell import argument
 from xcapscript.codegen.stmt import Context, is_shown, record_id, submission, write_statements
 from xcapscript.codegen.user import (
     is_burst,
+    is_mbuf,
     is_user,
     keeps_arguments,
     write_arguments,
@@ -249,7 +250,8 @@ def write_view(out: Emitter, probe: Probe) -> None:
         out.line("struct xcap_layers layers;")
         out.line("xcap_find_layers(&view, hit->link, &layers);")
         out.line("xcap_forget_ways(hit, &layers);")
-        if probe.hook.sock is not None:
+        # what is read piece by piece would be followed once for each length
+        if probe.hook.sock is not None or is_mbuf(probe):
             out.line("xcap_forget_lengths(hit, &view);")
 
 

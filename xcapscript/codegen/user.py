@@ -55,6 +55,11 @@ def _write_taken(out: Emitter, probe: Probe) -> None:
         out.line("scratch->arguments = arguments;")
 
 
+def is_mbuf(probe: Probe) -> bool:
+    """Whether its packets are DPDK's, in one piece or several."""
+    return probe.hook.packet is not None and probe.hook.packet.form in (PacketForm.MBUF, PacketForm.MBUFS)
+
+
 def is_burst(probe: Probe) -> bool:
     """Whether a hit has several packets, each of which is seen as a hit of its own."""
     return probe.hook.packet is not None and probe.hook.packet.form is PacketForm.MBUFS

@@ -69,7 +69,7 @@ def _in_c(unit: Unit, name: str, line: int) -> Span | None:
 
 def blame_verifier(unit: Unit, function: str, reason: str, log: str) -> NoReturn:
     """Raise what explains a program that the kernel refused."""
-    program = next(p for p in unit.programs if function in (p.function, p.entry))
+    program = next(p for p in unit.programs if function in (p.function, p.entry, p.turn))
     if NOT_PERMITTED in reason:
         message = f"the kernel does not let us load the program for '{program.hook}'"
         advice = next(reasons_for_refusal(capabilities(), [program.attachment.kind]))

@@ -177,6 +177,13 @@ def refused(function: str, log: str, reason: str = "Failed to load BPF program b
     return caught.value
 
 
+@pytest.mark.parametrize("function", ["xcap_enter_0", "xcap_turn_0"])
+def test_a_program_of_several_functions_is_blamed_for_each(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = replace(UNIT.programs[0], entry="xcap_enter_0", turn="xcap_turn_0"), *UNIT.programs[1:]
+    monkeypatch.setattr(f"{__name__}.UNIT", replace(UNIT, programs=programs))
+    assert "refused the program for 'rx'" in refused(function, BAD_ACCESS).message
+
+
 @pytest.mark.parametrize(
     ("log", "verdict"),
     [
