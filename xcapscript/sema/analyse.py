@@ -51,8 +51,8 @@ def analyse(script: ast.Script, library: Library, kernel: Kernel, settings: Sett
     """Resolve a script; ScriptError with all mistakes found, KernelError if the kernel cannot be asked."""
     gathered = gather(script, library)
     options, wrong = script_options(gathered.options)
-    hooks = Hooks(gathered.aliases, library, kernel, options.max_probes or MOST_FUNCTIONS)
     parameters = with_defaults(settings.parameters, gathered.params, _start(script.span))
+    hooks = Hooks(gathered.aliases, library, kernel, options.max_probes or MOST_FUNCTIONS, parameters)
     definitions = Definitions(gathered.functions, frozenset(_c_functions(gathered.c_texts)))
     clauses = _Clauses(hooks, settings, parameters, Structures(kernel), definitions, Maps(provisional=True))
     probes, diagnostics = clauses.all(gathered)

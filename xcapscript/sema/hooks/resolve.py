@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -13,9 +13,11 @@ from xcapscript.ir import Hook
 from xcapscript.kernel.facts import Kernel
 from xcapscript.library import Library
 from xcapscript.sema.check import ACTIONS
+from xcapscript.sema.filter import Parameters
 from xcapscript.sema.hooks.bindings import SKB, SOCK, Bindings, bindings_of
 from xcapscript.sema.hooks.devices import Devices
 from xcapscript.sema.hooks.functions import MOST_FUNCTIONS, Functions
+from xcapscript.sema.hooks.parameters import with_parameters
 from xcapscript.sema.hooks.periods import period
 from xcapscript.sema.hooks.programs import Programs
 from xcapscript.sema.hooks.static import resolve_static
@@ -55,10 +57,12 @@ class Hooks:
     library: Library
     kernel: Kernel
     most: int = MOST_FUNCTIONS
+    parameters: Parameters = field(default_factory=Parameters)
 
     def resolve(self, attach: ast.Attach) -> list[Hook]:
         """The hooks that an attach point names, more than one for a wildcard; ScriptError if there is none."""
-        return self._resolve(attach, attach.text, ())
+        meant = with_parameters(attach, self.parameters)
+        return self._resolve(meant, meant.text, ())
 
     def _resolve(self, attach: ast.Attach, shown: str, within: tuple[str, ...]) -> list[Hook]:
         word = attach.text.partition("(")[0]
@@ -111,7 +115,8 @@ class Hooks:
             refuse(Code.UNKNOWN_HOOK, attach, f"unknown hook '{name}'", *hints)
         for alternative in alias.alternatives:
             try:
-                return self._resolve(alternative, name, (*within, name))
+                meant = with_parameters(alternative, self.parameters)
+                return self._resolve(meant, name, (*within, name))
             except ScriptError as error:
                 if not all(d.code in ABSENT for d in error.diagnostics):
                     raise
