@@ -9,8 +9,12 @@ from pathlib import Path
 from xcapscript.source import Source
 
 ROOT = Path(__file__).parents[1]
-STDLIB = sorted((ROOT / "stdlib").glob("*.xcap"))
-EXAMPLES = sorted((ROOT / "examples").glob("*.xcap"))
+OF_PROGRAMS = {"dpdk": "process_frame", "umem": "process_frame"}
+"""What asks no kernel, but programs and libraries: tests/kernel/test_dpdk.py and test_examples_live.py run it. To the
+examples among them a function of the program must be given."""
+
+STDLIB = [path for path in sorted((ROOT / "stdlib").glob("*.xcap")) if path.stem not in OF_PROGRAMS]
+EXAMPLES = [path for path in sorted((ROOT / "examples").glob("*.xcap")) if path.stem not in OF_PROGRAMS]
 
 AT = {"unanswered": "neigh_timer", "by_qdisc": "drop", "arrived": "rx"}
 """Where a function of the library is meant to be called, if that is not the first hook of its file."""

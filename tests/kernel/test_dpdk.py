@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from programs import SOURCES, dumped, shown, udp_packets
 from xcap import run
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 PCAP_DRIVER = "librte_net_pcap.so"
 LIBRARIES = (Path("/usr/lib"), Path("/usr/lib64"), Path("/usr/local/lib"))
 
@@ -95,3 +97,37 @@ def test_the_layout_is_the_programs_own(tmp_path: Path) -> None:
     done = run("-e", clauses, "-w", str(out), "--cmd", command(program, file))
     assert done.status == 0, done.err
     assert dumped(out) == packets
+
+
+def test_the_library_sees_what_a_program_receives_sends_and_drops(tmp_path: Path) -> None:
+    """At functions of DPDK's own libraries; what was sent is what the device has written."""
+    program = made(tmp_path, "-DHALF")
+    packets = udp_packets(100, largest=8958)
+    file = file_of(tmp_path / "in.pcap", packets)
+    out = {name: tmp_path / f"{name}.pcapng" for name in ("dpdk", "dpdk_tx", "dpdk_unsent", "dpdk_freed")}
+    clauses = "".join(f'{name} /udp/ {{ dump("{path}"); @[hook, comm] = count(); }}\n' for name, path in out.items())
+    bursts = "dpdk, dpdk_tx { @bursts[dpdk_port(), dpdk_queue(), dpdk_burst()] = count(); }"
+    done = run("-e", f'import "dpdk"; {clauses} {bursts}', "--cmd", command(program, file))
+    assert done.status == 0, done.err
+    assert " 0 lost" in done.err
+    sent = dumped(tmp_path / "sent.pcap")
+    unsent = [packet for packet in packets if packet not in sent]
+    assert len(sent) == len(unsent) == 50
+    expected = {"dpdk": packets, "dpdk_tx": packets, "dpdk_unsent": unsent, "dpdk_freed": unsent}
+    for name, path in out.items():
+        assert dumped(path) == expected[name], name
+        assert f"@[{name}, forward]: {len(expected[name])}\n" in done.out
+    found = re.findall(r"^@bursts\[0, 0, (\d+)\]: (\d+)$", done.out, re.MULTILINE)
+    assert sum(int(hits) for _, hits in found) == 2 * len(packets) == 2 * sum(int(size) for size, _ in found)
+
+
+def test_the_example(forward: Path, tmp_path: Path) -> None:
+    packets = udp_packets(100, largest=8958)
+    file, out = file_of(tmp_path / "in.pcap", packets), tmp_path / "out.pcapng"
+    where = (f"--program={forward}", "--function=process_burst")
+    done = run(str(EXAMPLES / "dpdk.xcap"), *where, "-w", str(out), "--cmd", command(forward, file))
+    assert done.status == 0, done.err
+    assert dumped(out) == packets
+    assert "@packets[forward, 17, 10.0.0.2]: 100\n" in done.out
+    large = sum(len(packet) >= 8192 for packet in packets)
+    assert re.search(rf"^\[8K, 16K\) +{large} \|", done.out, re.MULTILINE)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from network import Network, sh
+from programs import SOURCES, dumped, udp_packets, written
 from traffic import COMM, connections, counter, datagrams, python
 from xcap import Done, run
 
@@ -260,3 +263,17 @@ def test_what_the_firewall_drops(net: Network, tmp_path: Path) -> None:
     # one count of four, at whatever place is known
     assert numbers(rf"^@netfilter\[\w+, \w+, {net.right}\]: (\d+)$", done.out) == [4]
     assert sh(f"tshark -r {out} -T fields -e icmp.seq 2>/dev/null").split() == ["1", "2", "3", "4"]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler: the program is made here")
+def test_packets_in_the_memory_of_a_program(tmp_path: Path) -> None:
+    """dpdk.xcap, its sibling, is run in test_dpdk.py."""
+    program, out = tmp_path / "frames", tmp_path / "umem.pcapng"
+    subprocess.run(["cc", "-O2", "-o", program, SOURCES / "frames.c"], check=True)
+    packets = udp_packets(60, largest=1472)
+    file = written(tmp_path / "in", packets)
+    where = (f"--program={program}", "--function=process_frame", "--len=arg1")
+    done = example("umem", f"{program} {file}", "-w", str(out), *where)
+    assert dumped(out) == packets
+    assert "@packets[frames, 10.0.0.1, 10.0.0.2]: 60\n" in done.out
+    assert f"@bytes[frames]: {sum(map(len, packets))}\n" in done.out
