@@ -8,7 +8,7 @@ from xcapscript.codegen.user import is_burst, is_user, keeps_arguments, turns_na
 from xcapscript.codegen.user import saved_text as arguments_text
 from xcapscript.ir import Probe
 
-HIT_AND_SKB = 640
+HIT_AND_SKB = 704
 """Bytes: no fewer than those of struct xcap_hit and of the kernel's struct sk_buff, which differs."""
 
 

@@ -62,6 +62,9 @@ struct xcap_made {
 	u64 segments;  /* and in how many pieces */
 	u64 at;        /* how many bytes of the packet there are */
 	u32 peer[4];   /* the other end's address: one of IPv4 has zeros behind it */
+	u32 hop[4];    /* that of the next hop on the way there */
+	u32 sequence;  /* of the segment that TCP keeps in the skb, */
+	u32 flags;     /* and its flags */
 	u32 headers;   /* bytes that are made up: what the skb or the message has follows them */
 	u32 transport; /* offset of the TCP or UDP header */
 	u32 checksum;  /* offset of its checksum */

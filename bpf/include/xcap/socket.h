@@ -27,7 +27,7 @@ struct xcap_tcp {
 
 /* Sent by a whole socket: the segment of an sk_buff that TCP keeps, the next bytes of a message, or, where there is
  * neither, what it would acknowledge now. `known` are flags that the hook tells of. */
-XCAP_INLINE void xcap_tcp_sent(struct xcap_tcp *tcp, const struct tcp_sock *sk, const struct tcp_skb_cb *segment,
+XCAP_INLINE void xcap_tcp_sent(struct xcap_tcp *tcp, const struct tcp_sock *sk, const struct xcap_made *segment,
 			       int message, u8 state, const u32 known)
 {
 	struct tcp_options_received options;
@@ -41,8 +41,8 @@ XCAP_INLINE void xcap_tcp_sent(struct xcap_tcp *tcp, const struct tcp_sock *sk, 
 	/* as tcp_acceptable_seq(): nothing beyond the window */
 	tcp->sequence = (s32)(next - end) > 0 && tcp->acknowledged ? end : next;
 	if (segment) {
-		tcp->sequence = segment->seq;
-		tcp->flags = segment->tcp_flags & 0xff;
+		tcp->sequence = segment->sequence;
+		tcp->flags = segment->flags & 0xff;
 	} else if (message) {
 		tcp->sequence = written;
 		tcp->flags |= XCAP_TCPHDR_PSH;
@@ -106,7 +106,7 @@ XCAP_INLINE void xcap_tcp_requested(struct xcap_tcp *tcp, const struct tcp_reque
 	tcp->flags = XCAP_TCPHDR_ACK | (inbound ? 0 : XCAP_TCPHDR_SYN) | known;
 }
 
-XCAP_INLINE void xcap_tcp_says(struct xcap_tcp *tcp, const struct sock *sk, const struct tcp_skb_cb *segment, int message,
+XCAP_INLINE void xcap_tcp_says(struct xcap_tcp *tcp, const struct sock *sk, const struct xcap_made *segment, int message,
 			       u8 state, const u32 direction, const u32 known)
 {
 	if (state == XCAP_TCP_TIME_WAIT)
@@ -244,8 +244,10 @@ XCAP_INLINE void xcap_make_udp(u8 *to, u32 size)
 
 /* How an sk_buff without an IP header continues: 1 with its own TCP or UDP header, 2 with the payload of the segment, which
  * TCP keeps with it, 0 if it is none of the socket's. */
-XCAP_INLINE u32 xcap_continues(const struct sk_buff *skb, u32 protocol, u16 local, u16 remote, struct tcp_skb_cb *segment)
+XCAP_INLINE u32 xcap_continues(const struct sk_buff *skb, struct xcap_made *made, u16 local, u16 remote)
 {
+	struct tcp_skb_cb *segment = (struct tcp_skb_cb *)skb->cb; /* a copy of a const member would be const */
+	typeof(segment->tcp_flags) flags = 0;
 	u64 transport = (u64)skb->head + skb->transport_header;
 	u16 ports[2];
 
@@ -255,12 +257,13 @@ XCAP_INLINE u32 xcap_continues(const struct sk_buff *skb, u32 protocol, u16 loca
 			return 0;
 		return ports[0] == local && ports[1] == remote;
 	}
-	if (protocol != 6 || bpf_probe_read_kernel(segment, sizeof(*segment), skb->cb))
+	if (made->protocol != 6 || bpf_probe_read_kernel(&flags, sizeof(flags), &segment->tcp_flags))
 		return 0;
+	made->sequence = xcap_read_u32(&segment->seq);
+	made->flags = flags;
 	/* a SYN and a FIN each have a sequence number: else the control block is another protocol's */
-	u32 flags = segment->tcp_flags;
 	u32 extra = !!(flags & XCAP_TCPHDR_SYN) + !!(flags & XCAP_TCPHDR_FIN);
-	return segment->end_seq - segment->seq == skb->len + extra ? 2 : 0;
+	return xcap_read_u32(&segment->end_seq) - made->sequence == skb->len + extra ? 2 : 0;
 }
 
 /* Set the lengths: `payload` bytes follow the headers, of which all, the linear ones, or none can be read. */
@@ -283,7 +286,6 @@ XCAP_INLINE int xcap_find_socket(struct xcap_hit *hit, const struct sock *sk, co
 				 u8 *bytes, const int has_message)
 {
 	struct xcap_made *made = &hit->made;
-	struct tcp_skb_cb segment;
 	struct xcap_tcp tcp;
 	u16 family = 0, local, remote = 0;
 	u32 link = 0, own, kind = 0, size, payload = 0;
@@ -303,7 +305,7 @@ XCAP_INLINE int xcap_find_socket(struct xcap_hit *hit, const struct sock *sk, co
 	ip6 = xcap_find_peer(made, sk, family, &remote);
 	local = xcap_local_port(sk, state);
 	if (skb && direction != XCAP_INBOUND && xcap_is_full(state))
-		kind = xcap_continues(skb, made->protocol, local, remote, &segment);
+		kind = xcap_continues(skb, made, local, remote);
 	if (kind)
 		payload = skb->len, made->message = 0;
 	else if (made->message)
@@ -312,9 +314,8 @@ XCAP_INLINE int xcap_find_socket(struct xcap_hit *hit, const struct sock *sk, co
 	own = kind == 1 ? 0 : made->protocol == 6 ? 20 : 8;
 	size = own + payload;
 	if (xcap_is_full(state)) {
-		u32 hop[4] = {made->peer[0], made->peer[1], made->peer[2], made->peer[3]};
-
-		link = xcap_make_ethernet(sk, bytes, hop, ip6, direction);
+		__builtin_memcpy(made->hop, made->peer, sizeof(made->hop));
+		link = xcap_make_ethernet(sk, bytes, made->hop, ip6, direction);
 	}
 	/* here and below: all ways go on as one to the verifier */
 	at = xcap_scalar(&hit->room, link);
@@ -333,7 +334,7 @@ XCAP_INLINE int xcap_find_socket(struct xcap_hit *hit, const struct sock *sk, co
 	if (kind != 1) {
 		xcap_make_ports(to, local, remote, direction);
 		if (made->protocol == 6) {
-			xcap_tcp_says(&tcp, sk, kind ? &segment : NULL, !!made->message, state, direction, known);
+			xcap_tcp_says(&tcp, sk, kind ? made : NULL, !!made->message, state, direction, known);
 			xcap_make_tcp(to, &tcp);
 		} else {
 			xcap_make_udp(to, size);
