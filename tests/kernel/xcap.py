@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 XCAP = (str(Path(sys.executable).with_name("xcap")),)
-PATIENCE = 60
+PATIENCE = 900 if "XCAP_VM" in os.environ else 60
+"""Seconds. In a virtual machine without KVM a program takes half a minute to compile, and on a busy machine minutes."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests on another kernel: the hosts and programs of tests/kernel, with more patience."""
+"""Fixtures of the tests on another kernel: the hosts and programs of tests/kernel."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
 
-import xcap
 from network import Network, make_network, remove_network
 
 from tests.reliability import attached
-
-# Without KVM a program takes half a minute to compile, and on a busy machine minutes.
-xcap.PATIENCE = 900
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
