@@ -49,7 +49,9 @@ def _list_functions(kind: HookKind, target: str, kernel: Kernel, out: TextIO, *,
     """The kernel's functions, and with `verbose` those that cannot be attached to, and why; KernelError if none can."""
     family = ENTRIES.get(kind, kind)
     if not kernel.attaches(family):
-        raise KernelError(f"this kernel has no {family}s", advice="see 'xcap --doctor' for what works here")
+        raise KernelError(
+            f"'{kind}' hooks do not work on this kernel", advice="see 'xcap --doctor' for what works here"
+        )
     count = 0
     for name in kernel.functions(target if set("*?[") & set(target) else f"*{target}*"):
         module, _, plain = name.rpartition(":")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -36,6 +37,9 @@ from xcapscript.source import LARGEST_SCRIPT, Source, check_size, read_script
 from xcapscript.unit import Buffer
 
 OK, WRONG_SCRIPT, WRONG_USAGE, WRONG_MACHINE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
+TAKES_WORDS = re.compile(r"\$(?:[0-9]+|#)|\bimport\b")
+"""What may use the words behind the program: a library may, too."""
+
 ONE_LINER = "-e"
 REPORT = "this is a bug in xcap: please report it with the program and the output of -v"
 LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
@@ -160,6 +164,7 @@ def _do(options: Options, errors: TextIO) -> int:
         prompt(options, kernel)
         return OK
     source = _source(options)
+    _check_words(source, options)
     if options.dump:
         return _print(stage_text(_compile(source, options, kernel), options.dump))
     # it warms up while the script is read
@@ -230,6 +235,7 @@ def _check(options: Options, kernel: Kernel, errors: TextIO) -> int:
     sources = [_source(options)] if options.program is not None else [_read(name) for name in options.files]
     worst = OK
     for source in sources:
+        _check_words(source, options)
         try:
             _compile(source, options, kernel)
         except ScriptError as error:
@@ -252,6 +258,16 @@ def _buffer(options: Options, errors: TextIO) -> Buffer:
     if found is Buffer.PERF and not options.quiet:
         print("xcap: this kernel has no ring buffers: perf buffers take their place", file=errors)
     return found
+
+
+def _check_words(source: Source, options: Options) -> None:
+    """UsageError for words behind a program that takes none: whoever knows tcpdump may mean them for its expression."""
+    if options.arguments and not TAKES_WORDS.search(source.text):
+        word = options.arguments[0]
+        hint = "its expression stands between slashes, as in -e 'drop /icmp/', and options before the program"
+        raise UsageError(f"'{word}' is no part of the program, which has no $1: {hint}")
+    if options.write == "-" and sys.stdout is not None and getattr(sys.stdout, "name", None) == 1:
+        raise UsageError("cannot write packets to standard output: it is closed")
 
 
 def _tell_progress(seconds: float) -> None:

@@ -94,6 +94,15 @@ class Options:
     """There is no program: it is to be typed, or comes from standard input."""
 
 
+class _Once(argparse.Action):
+    """An option that cannot be given twice: the first one would be forgotten without a word."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option} is given twice: write all clauses in one program")
+        setattr(namespace, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]  # it raises, as the original exits
         raise UsageError(message)
@@ -264,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_program(add: _Add) -> None:
     add("words", nargs="*", metavar="FILE", help="a file with the program, and its $1, $2 ...; - is standard input")
-    add("-e", dest="program", metavar="PROGRAM", help="the program itself")
+    add("-e", dest="program", action=_Once, metavar="PROGRAM", help="the program itself")
     add("-i", dest="interface", type=_interface, metavar="IFACE", help="only packets at interfaces of this name")
     add("-p", dest="process", type=_positive, metavar="PID", help="only hits while this process runs")
     add("-n", dest="no_names", action="store_true", help="look up no host names in expressions, except in /etc/hosts")

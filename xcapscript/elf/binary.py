@@ -126,6 +126,9 @@ class Binary:
     def reading(self, what: str) -> Iterator[ELFFile]:
         """The file, opened: what it raises for damage becomes NotReadable."""
         try:
+            if self._path.is_fifo():
+                # it would be waited for
+                raise NotReadable(f"'{self.name}' is a named pipe, and no ELF file")
             with self._path.open("rb") as stream:
                 yield _opened(stream, self.name)
         except OSError as error:

@@ -24,7 +24,10 @@ def find_file(text: str) -> Path | None:
     """The file that a path or a name stands for; None if there is none."""
     if "/" in text:
         path = Path(text)
-        return path if path.exists() else None
+        try:
+            return path if path.exists() else None
+        except OSError:
+            return path  # it may be there, and whoever reads it is told why not
     if program := shutil.which(text):
         return Path(program)
     return next((path for path in _libraries(text) if path.exists()), None)

@@ -28,6 +28,7 @@ from xcapscript.sema.structures import Structures
 from xcapscript.source import Span
 from xcapscript.syntax import ast
 from xcapscript.syntax.predicate import Part, Pcap, each, split
+from xcapscript.unit import Device, HookKind
 
 C_FUNCTION = re.compile(r"\b([A-Za-z_]\w*)\s*\([^;{}()]*\)\s*\{")
 C_KEYWORDS = frozenset({"if", "for", "while", "switch"})
@@ -68,7 +69,8 @@ def analyse(script: ast.Script, library: Library, kernel: Kernel, settings: Sett
         diagnostics[Code.SYNTAX, script.span] = Diagnostic(Code.SYNTAX, message, _start(script.span), (hint,))
     diagnostics = _by_place(wrong) | diagnostics
     if not diagnostics:
-        diagnostics |= _by_place([*_unknown_maps(probes, clauses.maps), *_unknown_rings(probes)])
+        found = (_unknown_maps(probes, clauses.maps), _unknown_rings(probes), _xdp_twice(probes))
+        diagnostics |= _by_place(one for some in found for one in some)
     if diagnostics:
         raise ScriptError(diagnostics.values())
     c_texts = tuple(CText(text.text, text.span) for text in gathered.c_texts)
@@ -228,6 +230,21 @@ def _unknown_maps(probes: list[Probe], maps: Maps) -> list[Diagnostic]:
                 hints = did_you_mean(statement.map, maps.found)
                 message = f"nothing fills the map '{statement.map}'"
                 found.append(Diagnostic(Code.UNKNOWN_NAME, message, statement.span, hints))
+    return found
+
+
+def _xdp_twice(probes: list[Probe]) -> list[Diagnostic]:
+    """Interfaces that have an XDP program of two clauses: they take one."""
+    taken: set[Device] = set()
+    found = []
+    for probe in probes:
+        attachment = probe.hook.attachment
+        if attachment.kind is HookKind.XDP:
+            if taken.intersection(attachment.devices):
+                message = f"an interface takes one XDP program, and '{probe.hook.name}' has one already"
+                hint = "put all into one clause: xdp:eth0 { if (has(udp)) { ... } }; or use tc:eth0:ingress"
+                found.append(Diagnostic(Code.BAD_HOOK, message, probe.span, (hint,)))
+            taken.update(attachment.devices)
     return found
 
 

@@ -84,6 +84,25 @@ def test_a_wrong_command_line_is_told_in_one_line_and_a_hint() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["--check", "-e", "rx { count; }", "tcp", "port", "1"], "'tcp' is no part of the program, which has no $1"),
+        (["--dump", "ir", "-e", "rx", "icmp"], "as in -e 'drop /icmp/'"),
+        (["--check", "-e", "rx", "-e", "tx"], "-e is given twice"),
+    ],
+)
+def test_what_a_program_does_not_take_is_refused(line: list[str], said: str) -> None:
+    status, errors = xcap(*line)
+    assert status == WRONG_USAGE
+    assert said in errors
+
+
+def test_what_a_program_takes_is_not() -> None:
+    for program in ("rx /port $1/ { count; }", "rx { print($#); }", 'import "drop"; drop;'):
+        assert xcap("--check", "-e", program, "80") == (OK, "")
+
+
 @pytest.fixture
 def scripts(tmp_path: Path) -> Callable[..., list[str]]:
     def write(*texts: str) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
 import pytest
 
 from xcapscript.elf.binary import Binary, NotReadable
+from xcapscript.elf.search import find_file
 
 PROGRAMS = Path(__file__).parents[2] / "data" / "programs"
 
@@ -36,6 +38,19 @@ def test_what_is_no_program(tmp_path: Path) -> None:
         Binary(tmp_path / "missing")
     with pytest.raises(NotReadable, match=r"cannot read '.*': Is a directory"):
         Binary(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotReadable, match=r"is a named pipe"):
+        Binary(tmp_path / "pipe")
+
+
+def test_a_file_that_may_not_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert find_file(f"{tmp_path}/x") == tmp_path / "x"
+    with pytest.raises(NotReadable, match=r"cannot read '.*': Permission denied"):
+        Binary(tmp_path / "x")
 
 
 def test_damaged_files_are_told(tmp_path: Path) -> None:

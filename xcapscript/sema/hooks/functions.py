@@ -65,8 +65,8 @@ class Functions:
         bindings.allow((*FORMS, SOCK, MSG))
         family = "fentry" if self.kind in TYPED else "kprobe"
         if not self.kernel.attaches(family):
-            hint = "tracepoints may do: see 'xcap -l', and 'xcap --doctor' for what works here"
-            refuse(Code.MISSING_HOOK, attach, f"this kernel has no {family}s, and so no '{self.kind}' hooks", hint)
+            hint = "tracepoints may do: see 'xcap -l', and 'xcap --doctor' for what works here, and why not"
+            refuse(Code.MISSING_HOOK, attach, f"'{self.kind}' hooks do not work on this kernel", hint)
         if set("*?[") & set(target):
             return list(self._matching(attach, target, shown, bindings))
         return [self._one(attach, target, shown, bindings)]
