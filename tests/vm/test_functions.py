@@ -102,7 +102,7 @@ def test_a_ping_is_followed_through_all_functions_that_have_it(net: Network) -> 
     assert attached, done.err
     assert int(attached[1].replace(",", "")) > (1000 if everywhere else 50)
     # there, over, and up to where it is answered
-    for function in ("ip_send_skb", "ip_rcv", "ip_local_deliver", "icmp_rcv", "icmp_echo"):
+    for function in ("ip_output", "ip_rcv", "ip_local_deliver", "icmp_rcv", "icmp_echo"):
         assert f"@[{function}]: 5\n" in done.out, done.out
     assert ("@[veth_xmit]: 5\n" in done.out) == everywhere
 

@@ -13,6 +13,9 @@
 #define XCAP_PACKET_HOST 0
 #define XCAP_PACKET_OUTGOING 4
 
+#define XCAP_AF_PACKET 17
+#define XCAP_AF_XDP 44
+
 #define XCAP_MACS 12
 #define XCAP_TAGGED 16 /* MAC addresses and a VLAN tag */
 #define XCAP_FRONT 256 /* bytes of a packet that may lie before skb->data, and be followed by bytes in pages */
@@ -186,6 +189,18 @@ XCAP_INLINE u64 xcap_read_packet(struct xcap_hit *hit, const struct sk_buff *skb
 	return xcap_read_linear(hit, skb, to, count, limit) ? 0 : count;
 }
 
+/* What a packet socket or an AF_XDP socket sends begins with its link header, and no header of it is noted before it is
+ * queued at the device, which AF_XDP passes by (__xsk_generic_xmit(), net/xdp/xsk.c). */
+XCAP_INLINE int xcap_is_whole_frame(const struct sk_buff *skb, const int access)
+{
+	const struct sock *sk = skb->sk;
+	u16 family = 0;
+
+	if (!sk || bpf_probe_read_kernel(&family, sizeof(family), &sk->__sk_common.skc_family))
+		return 0;
+	return (family == XCAP_AF_PACKET || family == XCAP_AF_XDP) && xcap_is_ethernet(skb->dev, access);
+}
+
 /* Set all of the hit but the event, and read the window: `window` has room for XCAP_FRONT bytes more.
  * 0 if the skb has no packet: neither a MAC header nor an IP header. */
 XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, const struct sk_buff *skb, const int access,
@@ -205,6 +220,10 @@ XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, const struct sk_buff *skb
 	} else if (has_network) {
 		hit->start = network;
 		hit->link = XCAP_DLT_RAW;
+		hit->tag_len = 0;
+	} else if (xcap_is_whole_frame(skb, access)) {
+		hit->start = data;
+		hit->link = XCAP_DLT_EN10MB;
 		hit->tag_len = 0;
 	} else {
 		return 0;
