@@ -40,7 +40,7 @@ struct net { struct { u32 inum; } ns; };
 struct net_device { u32 ifindex; u16 type; char name[16]; struct { struct net *net; } nd_net; };
 struct nsproxy { struct net *net_ns; };
 struct task_struct { struct nsproxy *nsproxy; };
-struct sock { struct { struct { struct net *net; } skc_net; } __sk_common; };
+struct sock { struct { u16 skc_family; struct { struct net *net; } skc_net; } __sk_common; };
 struct sk_buff {
 	struct net_device *dev; struct sock *sk; u8 *head, *data; u32 len, tail, mark, pkt_type;
 	u16 mac_header, network_header, queue_mapping, vlan_proto, vlan_tci; u8 vlan_present;
