@@ -77,7 +77,20 @@ def right(row: Row, version: int, *, checksum: str = GOOD) -> bool:
 @contextmanager
 def wire(net: Network, file: Path) -> Iterator[None]:
     """What passes host a's device, as tcpdump sees it."""
-    command = ["ip", "netns", "exec", net.a, "tcpdump", "-i", net.left, "-U", "-w", str(file), "tcp"]
+    command = [
+        "ip",
+        "netns",
+        "exec",
+        net.a,
+        "tcpdump",
+        "--immediate-mode",
+        "-U",
+        "-i",
+        net.left,
+        "-w",
+        str(file),
+        "tcp",
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         assert "listening on" in running.stderr.readline()
