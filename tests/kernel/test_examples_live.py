@@ -196,7 +196,6 @@ def test_connection_failures_with_their_reasons(net: Network) -> None:
     assert f"@failures[{COMM}, 10.78.0.2, 7013, refused]: 2\n" in done.out
 
 
-@pytest.mark.xfail(strict=False, reason="passes alone; behind other tests the last change of state was not seen: open")
 def test_a_connection_that_finds_no_way(net: Network) -> None:
     sh(net.in_a("ip route add 10.79.0.0/16 via 10.78.0.77"))
     unreachable = connections(1, 7014, 10).replace("10.78.0.2", "10.79.0.1")
