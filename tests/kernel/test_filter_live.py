@@ -95,8 +95,12 @@ def background(*command: str) -> Iterator[None]:
 
 @contextmanager
 def tcpdumps(tap: Tap, wanted: dict[Path, str]) -> Iterator[None]:
-    """tcpdump writes what each expression selects to its file."""
-    options = f"-i {tap.device} -Q {tap.direction} -s {SNAPLEN} -B 16384 --immediate-mode -U -Z root".split()
+    """tcpdump writes what each expression selects to its file.
+
+    What hands out packets at once has a slot of 128 KiB for each, however small: its buffer must have one for every
+    packet that a test sends, or it loses some whenever it has to wait for a CPU.
+    """
+    options = f"-i {tap.device} -Q {tap.direction} -s {SNAPLEN} -B 65536 --immediate-mode -U -Z root".split()
     prefix = ["ip", "netns", "exec", tap.namespace, "tcpdump", *options]
     running = [
         subprocess.Popen([*prefix, "-w", str(path), expression], stderr=subprocess.PIPE, text=True)

@@ -70,6 +70,7 @@ def run(tree: Path | None, code: str, *arguments: str) -> str:
 @pytest.mark.skipif(MOUNTED, reason="tracefs is mounted here already")
 def test_tracefs_is_read_without_a_trace_in_the_mount_table() -> None:
     mounts = Path("/proc/self/mountinfo")
+    gc.collect()  # what earlier tests left to be closed
     before, open_before = mounts.read_text(), descriptors()
     tracefs = Tracefs()
     assert "skb:kfree_skb" in tracefs.names
