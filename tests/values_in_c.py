@@ -16,7 +16,8 @@ from xcapscript.codegen.stmt import Context, write_statements
 from xcapscript.codegen.strings import Strings
 from xcapscript.codegen.structs import struct_text
 from xcapscript.layout import EVENT, FLOW, PACKET, Layout
-from xcapscript.nodes import Expression, Statement
+from xcapscript.nodes.expressions import Expression
+from xcapscript.nodes.statements import Statement
 from xcapscript.resources import bpf_directory
 from xcapscript.source import Source, Span
 from xcapscript.unit import Buffer, HookKind, MapSpec

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 
 from tests.values_in_c import KERNEL
 from xcapscript.layout import size_of
-from xcapscript.nodes import (
+from xcapscript.nodes.expressions import (
     ArgumentValue,
     Binary,
     Compare,
     Convert,
     Expression,
-    HookArgument,
     Load,
     Logic,
     MapValue,
@@ -23,6 +22,7 @@ from xcapscript.nodes import (
     Ternary,
     Variable,
 )
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.types import S32, S64, U8, U16, U32, U64, EnumType, IntType, PointerType, Type
 
 WORDS = (0, 1, 0x8000_0000, 0xFFFF_FFFF_FFFF_FFFE, 0x7FFF_FFFF_FFFF_FFFF, 0x8000_0000_0000_0000, 0x1234_5678_9ABC_DEF0)

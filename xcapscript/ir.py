@@ -7,7 +7,9 @@ from enum import StrEnum
 
 from xcapscript.builtins import Needs
 from xcapscript.layout import Direction
-from xcapscript.nodes import Expression, Filter, HookArgument, Statement
+from xcapscript.nodes.expressions import Expression
+from xcapscript.nodes.hook import Filter, HookArgument
+from xcapscript.nodes.statements import Statement
 from xcapscript.source import Span
 from xcapscript.types import Type
 from xcapscript.unit import Aggregation, Attachment, Buckets, LinkType

@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 from xcapscript.builtins import Needs
-from xcapscript.nodes import (
-    BuiltinValue,
-    Dump,
-    Expression,
-    FieldValue,
-    FlowValue,
-    Has,
-    Hex,
-    Line,
-    Matches,
-    PrintStack,
-    Ring,
-    Statement,
-)
+from xcapscript.nodes.expressions import BuiltinValue, Expression, FieldValue, FlowValue, Has, Matches
+from xcapscript.nodes.statements import Dump, Hex, Line, PrintStack, Ring, Statement
 
 
 def needs_of(node: Expression | Statement) -> Needs:

@@ -9,7 +9,7 @@ from enum import Enum
 from xcapscript.codegen.stmt import LINE_DIRECTIVE
 from xcapscript.compiler import Compiled
 from xcapscript.ir import Program
-from xcapscript.nodes import Filter, Instructions
+from xcapscript.nodes.hook import Filter, Instructions
 from xcapscript.pcap.cbpf import Instruction, disassemble
 from xcapscript.source import Span
 

@@ -8,7 +8,9 @@ from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.shell import argument
 from xcapscript.codegen.stmt import Context
 from xcapscript.ir import REGISTERS, Probe
-from xcapscript.nodes import NO_RESULT, RESULT, ArgumentValue, PacketPointer, walk
+from xcapscript.nodes.expressions import ArgumentValue, PacketPointer
+from xcapscript.nodes.hook import NO_RESULT, RESULT
+from xcapscript.nodes.walk import walk
 from xcapscript.unit import ENTRIES, USER_KINDS, HookKind
 
 LARGEST_SAVED = 2048

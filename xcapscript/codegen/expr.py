@@ -18,7 +18,7 @@ from xcapscript.codegen.wide import WIDE, same_flow, same_text, store_wide
 from xcapscript.errors import CompilerBug
 from xcapscript.ir import Packet
 from xcapscript.layout import Layout, lay_out, size_of
-from xcapscript.nodes import (
+from xcapscript.nodes.expressions import (
     AddressConstant,
     ArgumentValue,
     Binary,
@@ -44,11 +44,11 @@ from xcapscript.nodes import (
     PlaceName,
     PlaceWithin,
     Stack,
-    Statement,
     Ternary,
     Text,
     Variable,
 )
+from xcapscript.nodes.statements import Statement
 from xcapscript.types import (
     U64,
     EnumType,

@@ -35,7 +35,9 @@ from xcapscript.codegen.user import inner_text, is_burst, is_user, keeps_argumen
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.ir import CText, Map, Probe, Program, ScriptOptions
 from xcapscript.layout import EVENT, FLOW, PACKET, Layout
-from xcapscript.nodes import Dump, Filter, Hex, Instructions, Ring, walk
+from xcapscript.nodes.hook import Filter, Instructions
+from xcapscript.nodes.statements import Dump, Hex, Ring
+from xcapscript.nodes.walk import walk
 from xcapscript.pcap.cbpf import Instruction
 from xcapscript.source import Span
 from xcapscript.types import EnumType

@@ -6,7 +6,9 @@ from xcapscript.codegen.scratch import scratch_size
 from xcapscript.codegen.stmt import Context
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.ir import Probe
-from xcapscript.nodes import DeleteKey, HasKey, MapValue, SetKey, Update, walk
+from xcapscript.nodes.expressions import HasKey, MapValue
+from xcapscript.nodes.statements import DeleteKey, SetKey, Update
+from xcapscript.nodes.walk import walk
 
 LARGEST_SCRATCH = 32768
 """PCPU_MIN_UNIT_SIZE: what the kernel gives of memory per CPU in one piece."""

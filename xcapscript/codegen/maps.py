@@ -8,7 +8,7 @@ from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.expr import Values
 from xcapscript.codegen.wide import WIDE
 from xcapscript.layout import Layout, lay_out
-from xcapscript.nodes import DeleteKey, SetKey, Update
+from xcapscript.nodes.statements import DeleteKey, SetKey, Update
 from xcapscript.types import S64, U32, U64, Type
 from xcapscript.unit import Aggregation, MapSpec
 

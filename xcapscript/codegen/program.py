@@ -27,7 +27,10 @@ from xcapscript.codegen.user import (
 from xcapscript.ir import Probe
 from xcapscript.layout import EVENT, Direction
 from xcapscript.needs import needs_of
-from xcapscript.nodes import Dump, Expression, Filter, Hex, Line, Matches, PrintStack, Ring, walk
+from xcapscript.nodes.expressions import Expression, Matches
+from xcapscript.nodes.hook import Filter
+from xcapscript.nodes.statements import Dump, Hex, Line, PrintStack, Ring
+from xcapscript.nodes.walk import walk
 from xcapscript.pcap.cbpf import Ancillary, Instruction, ancillary_loads
 from xcapscript.types import IFNAME
 from xcapscript.unit import EventKind, HookKind, LinkType

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import Template
 
 from xcapscript.codegen.literals import c_comment, c_identifier, c_int
-from xcapscript.nodes import NO_RESULT, RESULT, Operand
+from xcapscript.nodes.hook import NO_RESULT, RESULT, Operand
 from xcapscript.resources import bpf_directory
 from xcapscript.unit import HookKind
 

@@ -12,14 +12,14 @@ from xcapscript.codegen.expr import Values
 from xcapscript.codegen.literals import c_string
 from xcapscript.codegen.maps import write_map_statement
 from xcapscript.layout import EVENT, PACKET, Layout, lay_out
-from xcapscript.nodes import (
+from xcapscript.nodes.expressions import Expression
+from xcapscript.nodes.statements import (
     ClearMap,
     Commit,
     DeleteKey,
     Dump,
     Evaluate,
     Exit,
-    Expression,
     Hex,
     If,
     Line,

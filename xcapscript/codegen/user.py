@@ -9,7 +9,9 @@ from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.literals import c_comment
 from xcapscript.codegen.shell import argument
 from xcapscript.ir import REGISTERS, PacketForm, Probe
-from xcapscript.nodes import RESULT, ArgumentValue, walk
+from xcapscript.nodes.expressions import ArgumentValue
+from xcapscript.nodes.hook import RESULT
+from xcapscript.nodes.walk import walk
 from xcapscript.unit import USER_KINDS, HookKind
 
 CALLS = 4096

@@ -11,7 +11,7 @@ from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.literals import WORD, c_word
 from xcapscript.errors import CompilerBug
 from xcapscript.layout import FLOW
-from xcapscript.nodes import (
+from xcapscript.nodes.expressions import (
     AddressConstant,
     ArgumentValue,
     BuiltinValue,

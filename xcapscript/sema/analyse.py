@@ -12,7 +12,9 @@ from xcapscript.ir import CText, Hook, Probe, Program
 from xcapscript.kernel.facts import Kernel
 from xcapscript.library import Library
 from xcapscript.needs import needs_of
-from xcapscript.nodes import ClearMap, Commit, DeleteKey, Dump, Filter, Line, PrintMap, Ring, Statement, ZeroMap, walk
+from xcapscript.nodes.hook import Filter
+from xcapscript.nodes.statements import ClearMap, Commit, DeleteKey, Dump, Line, PrintMap, Ring, Statement, ZeroMap
+from xcapscript.nodes.walk import walk
 from xcapscript.sema.advice import meant
 from xcapscript.sema.check import Definitions, Statements
 from xcapscript.sema.filter import Parameters, Rules, compile_expression

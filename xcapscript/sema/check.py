@@ -11,19 +11,16 @@ from xcapscript.builtins import BUILTINS
 from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
 from xcapscript.errors import CompilerBug
 from xcapscript.ir import Hook
-from xcapscript.nodes import (
-    CallC,
+from xcapscript.nodes.expressions import CallC, Expression, Inlined, Number, Variable
+from xcapscript.nodes.statements import (
     ClearMap,
     Commit,
     Dump,
     Evaluate,
     Exit,
-    Expression,
     Hex,
     If,
-    Inlined,
     Line,
-    Number,
     Print,
     Printf,
     PrintMap,
@@ -32,7 +29,6 @@ from xcapscript.nodes import (
     Ring,
     SetVariable,
     Statement,
-    Variable,
     ZeroMap,
 )
 from xcapscript.printf_format import FormatError, conversions, parse_format

@@ -8,7 +8,7 @@ from typing import Protocol
 from xcapscript.builtins import ACTION, BUILTINS, FLOW, REASON, RETVAL, STATE_PREFIXES
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.kernel.facts import NotFound
-from xcapscript.nodes import (
+from xcapscript.nodes.expressions import (
     Compare,
     CompareText,
     Expression,

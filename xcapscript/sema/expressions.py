@@ -21,7 +21,7 @@ from xcapscript.builtins import (
 )
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.ir import Hook
-from xcapscript.nodes import (
+from xcapscript.nodes.expressions import (
     AddressConstant,
     Binary,
     BuiltinValue,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError, did_you_mean
-from xcapscript.nodes import Filter
+from xcapscript.nodes.hook import Filter
 from xcapscript.pcap.libpcap import PcapError
 from xcapscript.pcap.worker import Progress, compile_bounded
 from xcapscript.source import Span

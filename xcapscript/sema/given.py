@@ -9,16 +9,8 @@ from dataclasses import dataclass
 from xcapscript.builtins import RETVAL, TC_ACTION, XDP_ACTION, Builtin, Needs
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.ir import REGISTERS, Hook, PacketForm
-from xcapscript.nodes import (
-    ArgumentValue,
-    Convert,
-    Expression,
-    HookArgument,
-    Number,
-    PacketPointer,
-    PlaceName,
-    Text,
-)
+from xcapscript.nodes.expressions import ArgumentValue, Convert, Expression, Number, PacketPointer, PlaceName, Text
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.sema.kinds import a
 from xcapscript.sema.refusal import refuse
 from xcapscript.sema.structures import Structures

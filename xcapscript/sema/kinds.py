@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xcapscript.nodes import AddressConstant, Expression, Number, Text
+from xcapscript.nodes.expressions import AddressConstant, Expression, Number, Text
 from xcapscript.syntax.parse import ALL_BITS, read_address, read_number
 from xcapscript.types import S64, U64, InternedType, IntType, IpType, StringType, Type, is_number
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from xcapscript.builtins import ACTION, BUILTINS, REASON, RETVAL
 from xcapscript.diagnostics import Code, Diagnostic, Note, ScriptError, did_you_mean
 from xcapscript.ir import Map
-from xcapscript.nodes import DeleteKey, Expression, MapValue, SetKey, Statement, Update
+from xcapscript.nodes.expressions import Expression, MapValue
+from xcapscript.nodes.statements import DeleteKey, SetKey, Statement, Update
 from xcapscript.sema.compare import is_signed
 from xcapscript.sema.expressions import FUNCTIONS, Expressions
 from xcapscript.sema.kinds import a, common_type, widened

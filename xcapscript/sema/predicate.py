@@ -8,7 +8,8 @@ from functools import reduce
 
 from xcapscript.builtins import ACTION, BUILTINS, FLOW, PACKET_FIELDS, REASON, RETVAL
 from xcapscript.diagnostics import Diagnostic, ScriptError
-from xcapscript.nodes import Expression, Filter, Logic, Matches, Not, Number
+from xcapscript.nodes.expressions import Expression, Logic, Matches, Not, Number
+from xcapscript.nodes.hook import Filter
 from xcapscript.sema.check import Definitions
 from xcapscript.sema.expressions import FUNCTIONS, SKB, SOCKET, Expressions
 from xcapscript.syntax import ast

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from xcapscript.nodes import Variable
+from xcapscript.nodes.expressions import Variable
 from xcapscript.types import S64, U64, Type
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xcapscript.builtins import SOCKET_FIELDS
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.kernel.facts import Kernel, Struct
-from xcapscript.nodes import Binary, Expression, Load, Number
+from xcapscript.nodes.expressions import Binary, Expression, Load, Number
 from xcapscript.sema.kinds import a
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast

@@ -13,7 +13,7 @@ from tests.packets import IPV4_PAIRS, IPV6_PAIRS, arp, eth, icmp, ipv4, ipv6, tc
 from tests.values_in_c import SPAN, Writer, needs_compiler, packet_view
 from xcapscript.builtins import PACKET_FIELDS
 from xcapscript.codegen.maps import key_layout, value_layout
-from xcapscript.nodes import (
+from xcapscript.nodes.expressions import (
     AddressConstant,
     Compare,
     Expression,
@@ -24,11 +24,10 @@ from xcapscript.nodes import (
     InNetwork,
     MapValue,
     Number,
-    SetKey,
-    SetVariable,
     Ternary,
     Variable,
 )
+from xcapscript.nodes.statements import SetKey, SetVariable
 from xcapscript.types import U8, U64, FlowType, IpType, Type
 from xcapscript.unit import Aggregation, LinkType, MapSpec
 

@@ -12,7 +12,8 @@ import pytest
 from tests.values_in_c import SPAN, Writer, needs_compiler
 from tests.values_model import OPERATORS, WORDS, cut, meant, signed, slot
 from xcapscript.codegen.maps import key_layout, value_layout
-from xcapscript.nodes import Expression, MapValue, Number, SetKey, Update
+from xcapscript.nodes.expressions import Expression, MapValue, Number
+from xcapscript.nodes.statements import SetKey, Update
 from xcapscript.types import S32, S64, U8, U16, U32, U64, IntType, Type
 from xcapscript.unit import Aggregation, Buckets, MapSpec
 

@@ -15,7 +15,8 @@ from xcapscript.builtins import BUILTINS
 from xcapscript.codegen.strings import Strings
 from xcapscript.errors import CompilerBug
 from xcapscript.layout import Value, lay_out
-from xcapscript.nodes import ArgumentValue, Binary, BuiltinValue, Expression, HookArgument, Number, Stack, Text
+from xcapscript.nodes.expressions import ArgumentValue, Binary, BuiltinValue, Expression, Number, Stack, Text
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.types import (
     IFNAME,
     S64,

@@ -13,16 +13,8 @@ from tests.values_in_c import KERNEL, Writer, needs_compiler
 from tests.values_model import SLOT_TYPES, World, meant
 from xcapscript.builtins import BUILTINS
 from xcapscript.layout import lay_out, size_of
-from xcapscript.nodes import (
-    ArgumentValue,
-    Binary,
-    BuiltinValue,
-    CompareText,
-    Expression,
-    HookArgument,
-    Load,
-    Number,
-)
+from xcapscript.nodes.expressions import ArgumentValue, Binary, BuiltinValue, CompareText, Expression, Load, Number
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.types import IFNAME, S32, S64, TASK_COMM, U8, U16, U32, U64, IntType, StringType, Type
 from xcapscript.unit import HookKind
 

@@ -23,7 +23,7 @@ from tests.values_model import (
     slot,
 )
 from xcapscript.codegen.maps import key_layout, value_layout
-from xcapscript.nodes import (
+from xcapscript.nodes.expressions import (
     Binary,
     Compare,
     Convert,
@@ -33,9 +33,9 @@ from xcapscript.nodes import (
     MapValue,
     Not,
     Number,
-    SetKey,
     Ternary,
 )
+from xcapscript.nodes.statements import SetKey
 from xcapscript.types import S64, U8, U64, PointerType, SymbolType, Type
 from xcapscript.unit import Aggregation, MapSpec
 

@@ -14,29 +14,23 @@ from tests.values_model import REASON
 from xcapscript.builtins import BUILTINS
 from xcapscript.codegen.maps import key_layout, value_layout
 from xcapscript.layout import FLOW, Value, lay_out, size_of
-from xcapscript.nodes import (
+from xcapscript.nodes.expressions import (
     AddressConstant,
     Binary,
     BuiltinValue,
     Compare,
     Convert,
-    DeleteKey,
-    Evaluate,
     Expression,
     FlowValue,
-    If,
     Inlined,
     Load,
     MapValue,
     Number,
-    Return,
-    SetKey,
-    SetVariable,
-    Statement,
     Ternary,
     Text,
     Variable,
 )
+from xcapscript.nodes.statements import DeleteKey, Evaluate, If, Return, SetKey, SetVariable, Statement
 from xcapscript.types import (
     IFNAME,
     S64,

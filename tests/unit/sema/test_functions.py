@@ -12,7 +12,7 @@ from xcapscript.diagnostics import ScriptError
 from xcapscript.ir import Hook, PacketForm
 from xcapscript.kernel.facts import Argument, Function
 from xcapscript.library import default_library
-from xcapscript.nodes import NO_RESULT, HookArgument
+from xcapscript.nodes.hook import NO_RESULT, HookArgument
 from xcapscript.sema.hooks.resolve import Hooks
 from xcapscript.source import Source
 from xcapscript.syntax import ast

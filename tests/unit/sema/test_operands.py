@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xcapscript.nodes import Operand
+from xcapscript.nodes.hook import Operand
 from xcapscript.sema.hooks.operands import operand
 
 

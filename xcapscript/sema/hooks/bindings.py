@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from xcapscript.diagnostics import Code, did_you_mean
-from xcapscript.nodes import HookArgument
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
 from xcapscript.types import U64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.ir import Packet, PacketForm
-from xcapscript.nodes import HookArgument
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.sema.hooks.bindings import Bindings
 from xcapscript.sema.refusal import refuse
 from xcapscript.unit import LinkType

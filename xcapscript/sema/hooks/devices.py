@@ -12,7 +12,7 @@ from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.ir import Hook, Packet, PacketForm
 from xcapscript.kernel.facts import Kernel, NotFound
 from xcapscript.layout import Direction
-from xcapscript.nodes import HookArgument
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
 from xcapscript.types import PointerType

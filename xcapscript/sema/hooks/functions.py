@@ -10,7 +10,7 @@ from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.ir import REGISTERS, Hook, Packet, PacketForm
 from xcapscript.kernel.facts import Function, Kernel
 from xcapscript.layout import Direction
-from xcapscript.nodes import NO_RESULT, RESULT, HookArgument
+from xcapscript.nodes.hook import NO_RESULT, RESULT, HookArgument
 from xcapscript.sema.hooks.bindings import FRAME, MSG, SKB, SOCK, XDP, Bindings
 from xcapscript.sema.hooks.sockets import direction_of, request_of, tcp_flags_of
 from xcapscript.sema.hooks.tracepoints import reason_of

@@ -12,7 +12,7 @@ from xcapscript.diagnostics import Code
 from xcapscript.elf.binary import Binary, NotReadable
 from xcapscript.elf.dwarf import member_offsets
 from xcapscript.ir import MbufLayout, Packet, PacketForm
-from xcapscript.nodes import HookArgument
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.sema.hooks.bindings import Bindings
 from xcapscript.sema.hooks.buffers import BUF, LEN, link_of
 from xcapscript.sema.refusal import refuse

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from xcapscript.nodes import Operand
+from xcapscript.nodes.hook import Operand
 
 _NUMBER = r"-?(?:0x[0-9a-fA-F]+|[0-9]+)"
 _X86 = re.compile(

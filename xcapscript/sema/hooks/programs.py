@@ -12,7 +12,7 @@ from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.elf.binary import Binary, NotReadable, Symbol
 from xcapscript.elf.search import find_file
 from xcapscript.ir import REGISTERS, Hook
-from xcapscript.nodes import RESULT, HookArgument
+from xcapscript.nodes.hook import RESULT, HookArgument
 from xcapscript.sema.hooks.bindings import Bindings
 from xcapscript.sema.hooks.buffers import BUFFER_NAMES, buffer_packet
 from xcapscript.sema.hooks.mbufs import MBUF_NAMES, mbuf_packet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xcapscript.builtins import CONSTANTS
 from xcapscript.layout import Direction
-from xcapscript.nodes import HookArgument
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.types import PointerType
 
 RECEIVING = frozenset({"rcv", "recv", "recvmsg", "receive", "read", "readable", "rx", "ready"})

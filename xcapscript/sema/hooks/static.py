@@ -9,7 +9,7 @@ from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.elf.binary import Binary, NotReadable
 from xcapscript.elf.notes import StaticProbe, static_probes
 from xcapscript.ir import Hook
-from xcapscript.nodes import HookArgument
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.sema.hooks.bindings import Bindings
 from xcapscript.sema.hooks.buffers import BUFFER_NAMES, buffer_packet
 from xcapscript.sema.hooks.mbufs import MBUF_NAMES, mbuf_packet

@@ -8,7 +8,7 @@ from xcapscript.builtins import REASON_ENUM, TCP_STATE
 from xcapscript.ir import Hook, Packet, PacketForm
 from xcapscript.kernel.facts import RawTracepoint, Tracepoint
 from xcapscript.layout import Direction
-from xcapscript.nodes import HookArgument
+from xcapscript.nodes.hook import HookArgument
 from xcapscript.sema.hooks.bindings import SKB as SKB_NAME
 from xcapscript.sema.hooks.bindings import SOCK as SOCK_NAME
 from xcapscript.sema.hooks.bindings import Bindings
