@@ -32,7 +32,7 @@ FLAGS = flags()
 pytestmark = [
     pytest.mark.kernel,
     pytest.mark.dpdk,
-    pytest.mark.skipif(FLAGS is None, reason="needs DPDK: .ci/setup pkg-config libdpdk-dev librte-net-pcap23"),
+    pytest.mark.skipif(FLAGS is None, reason="needs DPDK: .ci/setup pkg-config libdpdk-dev"),
 ]
 
 
