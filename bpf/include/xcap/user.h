@@ -14,7 +14,11 @@ XCAP_INLINE u64 xcap_read_user(struct xcap_hit *hit, u64 start, u8 *to, u64 coun
 #pragma unroll
 	for (u32 turn = 0; turn < limit / XCAP_PAGE + 2; turn++) {
 		asm volatile("" : "+r"(count));
-		if (!count || count > limit)
+		if (count > limit)
+			return 0;
+		/* two comparisons, not one of count - 1, of which the verifier learns nothing about count (Linux 6.1) */
+		asm volatile("" : "+r"(count));
+		if (!count)
 			return 0;
 		if (!bpf_probe_read_user(to, count, (const void *)start))
 			return count;
