@@ -95,11 +95,8 @@ def background(*command: str) -> Iterator[None]:
 
 @contextmanager
 def tcpdumps(tap: Tap, wanted: dict[Path, str]) -> Iterator[None]:
-    """tcpdump writes what each expression selects to its file.
-
-    What hands out packets at once has a slot of 128 KiB for each, however small: its buffer must have one for every
-    packet that a test sends, or it loses some whenever it has to wait for a CPU.
-    """
+    """tcpdump writes what each expression selects to its file."""
+    # at once, each packet takes 128 KiB of the buffer: there is room for all that a test sends, until there is a CPU
     options = f"-i {tap.device} -Q {tap.direction} -s {SNAPLEN} -B 65536 --immediate-mode -U -Z root".split()
     prefix = ["ip", "netns", "exec", tap.namespace, "tcpdump", *options]
     running = [
