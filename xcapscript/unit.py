@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum, auto
 
 from xcapscript.layout import Layout
+from xcapscript.quotes import quoted
 from xcapscript.source import Span
 
 ALL_BITS = (1 << 64) - 1
@@ -109,6 +111,9 @@ class Site:
     semaphore: int = 0
 
 
+_PROCESS = re.compile("pid:[0-9]+")
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """A network interface, in the network namespace that the script calls so; empty: in our own."""
@@ -117,7 +122,9 @@ class Device:
     namespace: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}@{self.namespace}" if self.namespace else self.name
+        """As it stands in a hook."""
+        place = self.namespace if _PROCESS.fullmatch(self.namespace) else quoted(self.namespace)
+        return f"{quoted(self.name)}@{place}" if self.namespace else quoted(self.name)
 
 
 @dataclass(frozen=True, slots=True)

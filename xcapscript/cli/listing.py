@@ -12,6 +12,7 @@ from xcapscript.errors import KernelError
 from xcapscript.ir import Hook
 from xcapscript.kernel.facts import Function, Kernel
 from xcapscript.library import Library
+from xcapscript.quotes import quoted, unquoted
 from xcapscript.sema.hooks.bindings import Bindings
 from xcapscript.sema.hooks.devices import DEVICE_KINDS, WAYS, packet_of
 from xcapscript.sema.hooks.functions import function_hook
@@ -35,7 +36,7 @@ def list_hooks(pattern: str, kernel: Kernel, library: Library, out: TextIO, erro
     if colon and SHORT_NAMES.get(kind, kind) in FUNCTION_KINDS:
         return _list_functions(HookKind(SHORT_NAMES.get(kind, kind)), target, kernel, out, verbose=verbose)
     for name in _names(kernel, library, errors):
-        if not (fnmatchcase(name, pattern) if set("*?[") & set(pattern) else pattern in name):
+        if not (fnmatchcase(name, pattern) if set("*?[") & set(pattern) else pattern in unquoted(name)):
             continue
         count += 1
         print(name, file=out)
@@ -110,7 +111,7 @@ def _names(kernel: Kernel, library: Library, errors: TextIO) -> Iterator[str]:
 
 def device_hooks(kernel: Kernel) -> Iterator[str]:
     """The hooks at the network interfaces of our own namespace."""
-    for name in kernel.interfaces(""):
+    for name in map(quoted, kernel.interfaces("")):
         yield from (f"xdp:{name}", *(f"tc:{name}:{way}" for way in WAYS), f"socket:{name}")
 
 
@@ -119,7 +120,7 @@ def _details(name: str, kernel: Kernel) -> Iterator[str]:
     if kind in DEVICE_KINDS:
         packet = packet_of(HookKind(kind))
         yield f"{packet.pointer.name}: {packet.pointer.type} (the packet)"
-        if kind == HookKind.XDP and (program := kernel.xdp_program(target)):
+        if kind == HookKind.XDP and (program := kernel.xdp_program(unquoted(target))):
             yield f"cannot be attached to: the interface has {program} already"
         return
     hook = _hook(name, kernel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -91,8 +92,9 @@ def _entries(directory: Path) -> Iterator[Path]:
 
 def _names(path: Path) -> frozenset[str]:
     """Of the lines below the two headings (net/core/net-procfs.c)."""
-    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()[2:]
-    return frozenset(line.partition(":")[0].strip() for line in lines)
+    lines = path.read_bytes().split(b"\n")[2:-1]
+    # a name may have what Python, but not the kernel, takes for a blank or the end of a line
+    return frozenset(os.fsdecode(line.partition(b":")[0].lstrip(b" ")) for line in lines)
 
 
 def _names_if_there(path: Path) -> frozenset[str]:

@@ -10,6 +10,7 @@ from xcapscript.builtins import REASON, REASON_ENUM
 from xcapscript.cli.listing import device_hooks
 from xcapscript.errors import KernelError
 from xcapscript.kernel.facts import Kernel
+from xcapscript.quotes import begun, quoted, split, unquoted
 from xcapscript.repl.command import Takes
 from xcapscript.repl.commands import COMMANDS
 from xcapscript.repl.fuzzy import like
@@ -112,15 +113,24 @@ def _targets(before: str, kind: str, target: str, world: World) -> list[Candidat
         return _made(before, target, PERIODS)
     if kind in DEVICE_KINDS:
         every = (name.partition(":") for name in device_hooks(world.kernel))
-        return _made(before, target, _with(kind, (name for one, _, name in every if one == kind)))
+        known = {unquoted(name): name for one, _, name in every if one == kind}
+        return [Candidate(known[name], len(before) - len(target), kind) for name in like(begun(target), known)]
     if kind in USER_KINDS:
-        path, colon, symbol = target.rpartition(":")
-        if colon:
-            return _made(before, symbol, _with("function", world.symbols(path)))
-        return [Candidate(path, len(before) - len(target)) for path in world.files(target)]
+        path, *symbol = split(target, ":", 1)
+        if symbol:
+            known = {unquoted(name): name for name in world.symbols(unquoted(path))}
+            start = len(before) - len(symbol[0])
+            return [Candidate(known[name], start, "function") for name in like(begun(symbol[0]), known)]
+        return [Candidate(_typed(path), len(before) - len(target)) for path in world.files(begun(target))]
     names = world.hooks.get(kind)
     found = names.like(target) if names is not None else []
     return [Candidate(name, len(before) - len(target), kind) for name in found]
+
+
+def _typed(path: str) -> str:
+    """A path as it is typed; of a directory, more follows within the quotes."""
+    text = quoted(path, path=True)
+    return text[:-1] if text.endswith('/"') else text
 
 
 def _of_predicate(before: str, text: str, place: Place, world: World) -> list[Candidate]:

@@ -6,7 +6,12 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
-ATTACH = re.compile(r"(?:uprobe|uretprobe|usdt|ur?|U):[^\s,{};(]*|[A-Za-z_]\w*(?::[^\s,{};/(|]*)*")
+TYPED = r'"(?:\\.|[^"\\\n])*"?'
+"""A string that may still be open."""
+
+ATTACH = re.compile(
+    rf'(?:uprobe|uretprobe|usdt|ur?|U):(?:{TYPED}|[^\s,{{}};("])*|[A-Za-z_]\w*(?::(?:{TYPED}|[^\s,{{}};/(|"])*)*'
+)
 CLOSES = re.compile(r"\s*(?:[{;]|\Z)")
 WORD = re.compile(r"[\w-]*\Z")
 DEFINITIONS = frozenset({"import", "option", "param", "fn", "hook", "c"})

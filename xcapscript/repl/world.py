@@ -17,6 +17,7 @@ from xcapscript.errors import KernelError
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.interfaces import own_interfaces
 from xcapscript.library import Library
+from xcapscript.quotes import quoted, split
 from xcapscript.repl.fuzzy import Names
 from xcapscript.sema.hooks.programs import names_in
 from xcapscript.unit import ENTRIES, HookKind
@@ -117,7 +118,7 @@ def files_beginning(start: str) -> list[str]:
 def symbols_of(path: str) -> tuple[str, ...]:
     """The functions of a program, or a library, that can be attached to; none if it cannot be read."""
     try:
-        return tuple(name.rpartition(":")[2] for name, _ in names_in(f"{path}:*"))
+        return tuple(split(name, ":", 1)[1] for name, _ in names_in(f"{quoted(path, path=True)}:*"))
     except (KernelError, NotReadable):
         return ()
 

@@ -12,6 +12,7 @@ from pygments.lexers.c_cpp import CLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Whitespace
 
 from xcapscript.builtins import ACTION, BUILTINS, REASON, RETVAL
+from xcapscript.quotes import STRING
 
 VALUES = (*BUILTINS, REASON, RETVAL, ACTION, "args", "kstack", "ustack")
 ACTIONS = ("clear", "commit", "delete", "dump", "exit", "hex", "print", "printf", "ring", "stack", "zero")
@@ -37,7 +38,10 @@ ADDRESS = (
 )
 MAC = r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}(?![\w:])"
 WORD = r"[A-Za-z_][A-Za-z0-9_]*"
-ATTACH = rf"((?:uprobe|uretprobe|usdt|ur?|U):[^\s,{{}};(]+|{WORD}(?::[^\s,{{}};/(|]*)*)"
+ATTACH = (
+    rf'((?:uprobe|uretprobe|usdt|ur?|U):(?:{STRING}|[^\s,{{}};("])+'
+    rf'|{WORD}(?::(?:{STRING}|[^\s,{{}};/(|"])*)*)'
+)
 PREDICATE_END = r"/(?=(\s|//[^\n]*(\n|\Z)|/\*([^*]|\*(?!/))*\*/)*([{;]|\Z))"
 CLOSED_BY = r"(?=[{};])"
 

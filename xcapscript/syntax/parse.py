@@ -15,6 +15,7 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from xcapscript.diagnostics import Code, Diagnostic, ScriptError
 from xcapscript.errors import KernelError
+from xcapscript.quotes import ESCAPES, STRING, partition
 from xcapscript.resources import cache_directory
 from xcapscript.source import Source, Span
 from xcapscript.syntax import ast
@@ -31,8 +32,6 @@ MAPPED = 0xFFFF << 32
 
 OPEN = re.compile(r'"""(?!.*""")|/\*(?!.*\*/)|/[^{};]*\Z', re.DOTALL)
 """C, a comment and a predicate that have no end."""
-
-ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "e": "\x1b", '"': '"', "\\": "\\"}
 
 
 class Lexeme(NamedTuple):
@@ -169,6 +168,8 @@ class _Builder(Transformer[Token, Any]):
     unfinished = clause
 
     def attach(self, children: list[Any], span: Span) -> ast.Attach:
+        for match in re.finditer(STRING, children[0]):
+            self._resolved(match[0][1:-1], span.start + match.start() + 1)
         return ast.Attach(str(children[0]), span)
 
     def predicate(self, children: list[Any], span: Span) -> ast.Predicate:
@@ -264,20 +265,23 @@ class _Builder(Transformer[Token, Any]):
         return ast.Number(value or 0, span)
 
     def string(self, children: list[Any], span: Span) -> ast.String:
-        body = str(children[0])[1:-1]
+        return ast.String(self._resolved(str(children[0])[1:-1], span.start + 1), span)
+
+    def _resolved(self, body: str, start: int) -> str:
+        """What stands between quotes, without its escapes."""
 
         def resolve(match: re.Match[str]) -> str:
             if match[1]:
                 return chr(int(match[1], 16))
             if match[2] not in ESCAPES:
-                at = span.start + 1 + match.start()
+                at = start + match.start()
                 where = self.source.span(at, at + 2)
                 hint = f"the escapes are {' '.join(chr(92) + known for known in ESCAPES)} \\xNN"
                 message = f"'{match[0]}' is not an escape"
                 self.diagnostics.append(Diagnostic(Code.BAD_LITERAL, message, where, (hint,)))
             return ESCAPES.get(match[2], "")
 
-        return ast.String(re.sub(r"\\(?:x([0-9a-fA-F]{2})|(.))", resolve, body), span)
+        return re.sub(r"\\(?:x([0-9a-fA-F]{2})|(.))", resolve, body)
 
 
 def _present(children: list[Any]) -> tuple[Any, ...]:
@@ -334,7 +338,7 @@ def _where(error: UnexpectedInput, text: str) -> tuple[int, int]:
             return len(text.rstrip()), 0
         start = token.start_pos or 0
         # what looks like a hook outside of its place is a word and its parentheses
-        word = token.partition("(")[0] if token.type == "ATTACH" else token
+        word = partition(token, "(")[0] if token.type == "ATTACH" else token
         return start, 2 if text.startswith("/*", start) else len(word)
     at = error.pos_in_stream or 0
     match = re.compile(r"""\w+|"[^"\n]*"?|'[^'\n]*'?|/\*|.""", re.DOTALL).match(text, at)

@@ -26,8 +26,8 @@ WORLD = World(
     namespaces=("blue",),
     hosts=("localhost", "router"),
     services=("http", "ssh"),
-    symbols=lambda path: ["main", "process"] if path == "/usr/bin/x" else [],
-    files=lambda start: [path for path in ("drops.pcapng", "s.xcap") if path.startswith(start)],
+    symbols=lambda path: {"/usr/bin/x": ["main", "process"], "/a b/;": ['"main.(*T).f"']}.get(path, []),
+    files=lambda start: [path for path in ("drops.pcapng", "s.xcap", "/a b/", "/a b/;") if path.startswith(start)],
 )
 
 
@@ -56,6 +56,11 @@ def names(text: str) -> list[str]:
         ("uprobe:dr|", "drops.pcapng"),
         ("uprobe:/usr/bin/x:pro|", "process"),
         ("u:/usr/bin/x:ma|", "main"),
+        ("u:/a|", '"/a b/'),
+        ('u:"/a b/|', '"/a b/'),
+        ('u:"/a b/;|', '"/a b/;"'),
+        ('u:"/a b/;":mai|', '"main.(*T).f"'),
+        ('xdp:"et|', "eth0"),
         ("hook mine = rawtracepoint:kfree_s|", "kfree_skb"),
         ("imp|", "import"),
         ('import "dr|', "drop"),

@@ -6,12 +6,14 @@ Source: packet(7), net/packet/af_packet.c.
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
+from xcapscript.kernel.libbpf import check, libc
 from xcapscript.runtime.attach.devices import at_each
 from xcapscript.runtime.attach.held import Held
 from xcapscript.unit import Attachment, Device
@@ -27,7 +29,7 @@ def attach(attachment: Attachment, programs: Sequence[int], _cookies: Sequence[i
     return at_each(attachment, partial(_open, programs[0]))
 
 
-def _open(program: int, _index: int, device: Device) -> int:
+def _open(program: int, index: int, device: Device) -> int:
     # with protocol 0 nothing comes before there is a filter
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as opened:
         opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, struct.pack("=i", program))
@@ -35,11 +37,17 @@ def _open(program: int, _index: int, device: Device) -> int:
             # each packet passes twice, and libpcap leaves out the first time as well; the option came with 4.20
             with suppress(OSError):
                 opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        opened.bind((device.name, _ETH_P_ALL))
+        _bind(opened, index)
         return opened.detach()
+
+
+def _bind(opened: socket.socket, index: int) -> None:
+    """By the interface's index: socket.bind() takes no name that is not UTF-8."""
+    address = struct.pack("=HHi12x", socket.AF_PACKET, socket.htons(_ETH_P_ALL), index)
+    check(libc().bind(opened.fileno(), address, len(address)))
 
 
 def _is_loopback(opened: socket.socket, name: str) -> bool:
     """By its kind, which netdevice(7) tells with the hardware's address."""
-    answer = fcntl.ioctl(opened, _SIOCGIFHWADDR, struct.pack("=16sH14x", name.encode(), 0) + bytes(8))
+    answer = fcntl.ioctl(opened, _SIOCGIFHWADDR, struct.pack("=16sH14x", os.fsencode(name), 0) + bytes(8))
     return bool(struct.unpack_from("=H", answer, 16)[0] == _ARPHRD_LOOPBACK)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from xcapscript.diagnostics import Code, did_you_mean
 from xcapscript.nodes.hook import HookArgument
+from xcapscript.quotes import partition
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
 from xcapscript.types import U64
@@ -56,7 +57,7 @@ class Bindings:
 
 def bindings_of(attach: ast.Attach) -> tuple[str, Bindings]:
     """The attach point without its binding group, and the group."""
-    text, parenthesis, group = attach.text.partition("(")
+    text, parenthesis, group = partition(attach.text, "(")
     given: dict[str, str] = {}
     if not parenthesis:
         return text, Bindings(attach)

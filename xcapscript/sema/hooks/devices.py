@@ -13,6 +13,7 @@ from xcapscript.ir import Hook, Packet, PacketForm
 from xcapscript.kernel.facts import Kernel, NotFound
 from xcapscript.layout import Direction
 from xcapscript.nodes.hook import HookArgument
+from xcapscript.quotes import has_wildcard, pattern, quoted, split, unquoted
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
 from xcapscript.types import PointerType
@@ -38,9 +39,10 @@ class Devices:
         """The hook at an interface, or the one at all that a wildcard matches; ScriptError if there is none."""
         place, way = target, ""
         if self.kind is HookKind.TC:
-            place, colon, way = target.rpartition(":")
+            *places, way = split(target, ":", 1)
+            place = "".join(places)
             if way not in WAYS:
-                hints = did_you_mean(way, WAYS) if colon else ()
+                hints = did_you_mean(way, WAYS) if places else ()
                 message = f"'{attach.text}' does not say which way packets go"
                 refuse(Code.BAD_HOOK, attach, message, *hints, f"write {EXAMPLES[self.kind]}")
         if not place:
@@ -52,37 +54,38 @@ class Devices:
 
     def _devices(self, attach: ast.Attach, place: str) -> tuple[Device, ...]:
         known = self.kernel.interfaces("")
-        if place in known:
+        if place in known and '"' not in place:
             return (Device(place),)
         # the last '@', since a name may have one as well
-        name, at, namespace = place.rpartition("@")
-        if at and not name:
+        name, *others = split(place, "@", 1)
+        namespace = unquoted("".join(others))
+        if others and not name:
             refuse(Code.BAD_HOOK, attach, f"'{attach.text}' names no interface", "write NAME@NAMESPACE")
-        if at:
+        if others:
             try:
                 known = self.kernel.interfaces(namespace)
             except NotFound as error:
                 refuse(Code.MISSING_HOOK, attach, error.message, *error.hints)
-        else:
-            name, namespace = place, ""
-        if set("*?[") & set(name):
-            found = tuple(Device(one, namespace) for one in known if fnmatchcase(one, name))
+        if has_wildcard(name):
+            found = tuple(Device(one, namespace) for one in known if fnmatchcase(one, pattern(name)))
             if not found:
-                refuse(Code.MISSING_HOOK, attach, f"'{place}' matches no interface", f"there are {' '.join(known)}")
+                hint = f"there are {' '.join(map(quoted, known))}"
+                refuse(Code.MISSING_HOOK, attach, f"'{place}' matches no interface", hint)
             if len(found) > MOST_DEVICES:
                 message = f"'{place}' matches {len(found)} interfaces, of at most {MOST_DEVICES}"
                 refuse(Code.BAD_HOOK, attach, message)
             return found
-        if name not in known:
-            self._refuse_missing(attach, name, namespace)
-        return (Device(name, namespace),)
+        meant = unquoted(name)
+        if meant not in known:
+            self._refuse_missing(attach, meant, namespace)
+        return (Device(meant, namespace),)
 
     def _refuse_missing(self, attach: ast.Attach, name: str, namespace: str) -> NoReturn:
         """Say what may have been meant: a name that is like it, or a namespace that has it."""
         where = f" in network namespace '{namespace}'" if namespace else ""
         hints = did_you_mean(name, self.kernel.interfaces(namespace))
         if not namespace and (elsewhere := self.kernel.namespaces_with(name)):
-            there = attach.text.replace(f":{name}", f":{name}@{elsewhere[0]}", 1)
+            there = attach.text.replace(quoted(name), str(Device(name, elsewhere[0])), 1)
             hints = (f"network namespace '{elsewhere[0]}' has one: write {there}",)
         message = f"there is no interface '{name}'{where}"
         refuse(Code.MISSING_HOOK, attach, message, *(hints or ("see 'ip link'",)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,6 +14,7 @@ from xcapscript.elf.binary import Binary, NotReadable, Symbol
 from xcapscript.elf.search import find_file
 from xcapscript.ir import REGISTERS, Hook
 from xcapscript.nodes.hook import RESULT, HookArgument
+from xcapscript.quotes import has_wildcard, partition, pattern, quoted, split, unquoted
 from xcapscript.sema.hooks.bindings import Bindings
 from xcapscript.sema.hooks.buffers import BUFFER_NAMES, buffer_packet
 from xcapscript.sema.hooks.mbufs import MBUF_NAMES, mbuf_packet
@@ -38,13 +40,13 @@ class Programs:
     def resolve(self, attach: ast.Attach, target: str, shown: str, bindings: Bindings) -> list[Hook]:
         """The hook at a function, or at all that a wildcard matches; ScriptError if there is none."""
         bindings.allow((*BUFFER_NAMES, *MBUF_NAMES))
-        shown = shown.partition("(")[0] if shown == attach.text else shown
-        path, colon, name = target.rpartition(":")
-        if not colon or not path or not name:
+        shown = partition(shown, "(")[0] if shown == attach.text else shown
+        path, name = ("", *split(target, ":", 1))[-2:]
+        if not path or not name:
             hint = f"write {self.kind}:PATH:FUNCTION, for instance {self.kind}:libc:recv"
             refuse(Code.BAD_HOOK, attach, f"'{attach.text}' names no function of a program", hint)
-        binary = open_binary(attach, path)
-        sites = self._matching(attach, binary, name) if set("*?[") & set(name) else [self._one(attach, binary, name)]
+        binary = open_binary(attach, unquoted(path))
+        sites = self._matching(attach, binary, name) if has_wildcard(name) else [self._one(attach, binary, name)]
         return [self._hook(attach, binary, sites, shown, bindings)]
 
     def _hook(
@@ -59,7 +61,8 @@ class Programs:
                 sites.append(Site(offset, place))
         names = tuple(name for name, _ in found)
         path = binary.name
-        target = f"{binary.name}:{names[0]}" if len(names) == 1 else attach.text.partition(":")[2].partition("(")[0]
+        one = f"{typed(binary)}:{quoted(names[0])}"
+        target = one if len(names) == 1 else partition(attach.text.partition(":")[2], "(")[0]
         attachment = Attachment(self.kind, target, functions=names, path=path, sites=tuple(sites))
         within = len(names) == 1 and "+" in names[0]
         arguments = () if within else tuple(HookArgument(f"arg{n}", U64, n) for n in range(REGISTERS))
@@ -74,9 +77,10 @@ class Programs:
             return name, [int(name, 0)]
         parts = PLACE.fullmatch(name)
         assert parts is not None
-        symbols = binary.functions.get(parts["name"])
+        base = unquoted(parts["name"])
+        symbols = binary.functions.get(base)
         if symbols is None:
-            self._missing(attach, binary, parts["name"])
+            self._missing(attach, binary, base)
         offset = int(parts["offset"], 0) if parts["offset"] else 0
         if offset and self.kind is HookKind.URETPROBE:
             refuse(Code.BAD_HOOK, attach, "a uretprobe takes no offset", "only a uprobe can be within a function")
@@ -84,27 +88,27 @@ class Programs:
             if offset and symbol.size and offset >= symbol.size:
                 message = f"'{symbol.name}' has {symbol.size} bytes, and {parts['offset']} is behind it"
                 refuse(Code.BAD_HOOK, attach, message)
-        return name, [symbol.address + offset for symbol in symbols]
+        return unquoted(name), [symbol.address + offset for symbol in symbols]
 
     def _missing(self, attach: ast.Attach, binary: Binary, name: str) -> NoReturn:
         if name in binary.chosen:
             message = f"'{name}' of '{binary.name}' is one of several functions, chosen when the program starts"
-            hint = f"see 'xcap -l \"{self.kind}:{binary.name}:*{name}*\"' for those"
+            hint = f"see xcap -l {shlex.quote(f'{self.kind}:{typed(binary)}:*{name}*')} for those"
             refuse(Code.MISSING_HOOK, attach, message, hint)
         message = f"'{binary.name}' has no function '{name}'"
         hints = did_you_mean(name, binary.functions)
         if binary.is_stripped:
             message += ": it is stripped, and names only what other files may call"
-            hints = (*hints, f"say where it is, as a disassembler shows it: {self.kind}:{binary.name}:0x1234")
-        refuse(Code.MISSING_HOOK, attach, message, *(hints or (f"see 'xcap -l \"{self.kind}:{binary.name}:*\"'",)))
+            hints = (*hints, f"say where it is, as a disassembler shows it: {self.kind}:{typed(binary)}:0x1234")
+        refuse(Code.MISSING_HOOK, attach, message, *(hints or (see_list(self.kind, binary),)))
 
-    def _matching(self, attach: ast.Attach, binary: Binary, pattern: str) -> list[tuple[str, list[int]]]:
-        found = list(matching(binary, pattern))
+    def _matching(self, attach: ast.Attach, binary: Binary, wanted: str) -> list[tuple[str, list[int]]]:
+        found = list(matching(binary, pattern(wanted)))
         if not found:
-            hint = f"see 'xcap -l \"{self.kind}:{binary.name}:*\"'"
-            refuse(Code.MISSING_HOOK, attach, f"'{binary.name}' has no function that '{pattern}' matches", hint)
+            hint = see_list(self.kind, binary)
+            refuse(Code.MISSING_HOOK, attach, f"'{binary.name}' has no function that '{wanted}' matches", hint)
         if len(found) > MOST_FUNCTIONS:
-            message = f"'{pattern}' matches {len(found)} functions, of at most {MOST_FUNCTIONS}"
+            message = f"'{wanted}' matches {len(found)} functions, of at most {MOST_FUNCTIONS}"
             refuse(Code.BAD_HOOK, attach, message)
         return found
 
@@ -128,12 +132,22 @@ def _is_code(binary: Binary, symbol: Symbol) -> bool:
 
 def names_in(target: str) -> Iterator[tuple[str, str]]:
     """What `PATH:PATTERN` names: each function, and a word on it. Raises NotReadable."""
-    path, _, pattern = target.rpartition(":")
-    binary = read_binary(path or pattern)
-    wanted = pattern if path else "*"
-    for name, places in matching(binary, wanted if set("*?[") & set(wanted) else f"*{wanted}*"):
+    path, wanted = (*split(target, ":", 1), "*")[:2]
+    binary = read_binary(unquoted(path))
+    for name, places in matching(binary, pattern(wanted if has_wildcard(wanted) else f"*{wanted}*")):
         sizes = {one.size for one in binary.functions[name]}
-        yield f"{path or pattern}:{name}", f"{max(sizes)} bytes at {' '.join(f'{place:#x}' for place in places)}"
+        found = f"{quoted(unquoted(path), path=True)}:{quoted(name)}"
+        yield found, f"{max(sizes)} bytes at {' '.join(f'{place:#x}' for place in places)}"
+
+
+def typed(binary: Binary) -> str:
+    """The path of a program as it stands in a hook."""
+    return quoted(binary.name, path=True)
+
+
+def see_list(kind: HookKind, binary: Binary) -> str:
+    """A hint at what lists the hooks of a program."""
+    return f"see xcap -l {shlex.quote(f'{kind}:{typed(binary)}:*')}"
 
 
 def open_binary(attach: ast.Attach, text: str) -> Binary:

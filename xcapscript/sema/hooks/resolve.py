@@ -45,6 +45,9 @@ NAME = re.compile(r"[A-Za-z0-9_.:*-]+")
 BOUND = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "usdt", "rawtracepoint"})
 """The kinds that take a binding group."""
 
+QUOTED = frozenset({"uprobe", "uretprobe", "usdt", "xdp", "tc", "socket"})
+"""The kinds whose names may need quotes."""
+
 ABSENT = frozenset({Code.MISSING_HOOK, Code.UNSUPPORTED})
 """What makes the next alternative of a hook be tried."""
 
@@ -72,6 +75,9 @@ class Hooks:
         text, bindings = bindings_of(attach)
         kind, colon, target = text.partition(":")
         kind = SHORT_NAMES.get(kind, kind)
+        if '"' in target and kind not in QUOTED:
+            hint = "what stands in quotes is the path of a program, or the name of an interface"
+            refuse(Code.BAD_HOOK, attach, f"'{kind}' hooks have no quotes", hint)
         if kind not in BOUND:
             bindings.allow(())
         match kind:
