@@ -203,7 +203,8 @@ def _examine(kernel: Kernel) -> int:
 def _list(pattern: str, kernel: Kernel, errors: TextIO, *, verbose: bool) -> int:
     text = io.StringIO()
     if not list_hooks(pattern, kernel, default_library(), text, errors, verbose=verbose):
-        raise UsageError(f"no hook matches '{pattern}'")
+        advice = "see 'xcap -l', and 'xcap --doctor' for what works here"
+        raise KernelError(f"no hook matches '{pattern}'", advice=advice)
     return _print(text.getvalue().rstrip("\n"))
 
 

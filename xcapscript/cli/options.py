@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from xcapscript import __version__
 from xcapscript.builtins import OPTIONS
 from xcapscript.capture import Wishes
+from xcapscript.cli.together import check_together
 from xcapscript.errors import UsageError
 from xcapscript.sinks.base import SinkError
 from xcapscript.unit import Buffer
@@ -119,7 +119,8 @@ class _Parser(argparse.ArgumentParser):
 def parse_options(arguments: Sequence[str]) -> Options:
     """The options of a command line; UsageError if it is wrong."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    found, others = _parser().parse_known_intermixed_args(_joined(arguments[:end]))
+    parser = _parser()
+    found, others = parser.parse_known_intermixed_args(_joined(arguments[:end]))
     named = dict(map(_named, others))
     words = [*found.words, *arguments[end + 1 :]]
     if found.list == "*" and words and found.program is None:
@@ -134,8 +135,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         raise UsageError(f"unrecognized arguments: {' '.join(others)}")
     wants_none = found.help or found.doctor or found.install_extcap or (found.explain, found.list) != (None, None)
     prompts = not wants_none and found.program is None and not files
-    _check_together(found, prompts=prompts)
-    _check_files(found)
+    check_together(found, parser.get_default, [*files, *words], prompts=prompts)
     return Options(
         program=found.program,
         files=tuple(files),
@@ -178,18 +178,6 @@ def parse_options(arguments: Sequence[str]) -> Options:
     )
 
 
-def _check_together(found: argparse.Namespace, *, prompts: bool) -> None:
-    """UsageError for options that contradict each other."""
-    if prompts and (found.check or found.fmt or found.dump):
-        raise UsageError("there is no program: give -e PROGRAM or a file")
-    if found.write == "-" and found.output == "-":
-        raise UsageError("-w - and -o - would both write to standard output")
-    if found.flame is not None and os.path.realpath(found.flame) in _files(found.write, found.output):
-        raise UsageError("--flame needs a file of its own")
-    if found.diff and not found.fmt:
-        raise UsageError("--diff belongs to --fmt")
-
-
 def wishes(options: Options) -> Wishes:
     """How a program is to be run that these options are for."""
     return Wishes(
@@ -215,25 +203,6 @@ def _joined(arguments: Sequence[str]) -> list[str]:
         flags = next(rest, None) if word == "-t" else None
         words.append(word if flags is None else f"-t {flags}")
     return words
-
-
-def _check_files(found: argparse.Namespace) -> None:
-    """UsageError for options about files and the terminal that do not go together."""
-    cut = found.file_size or found.file_seconds
-    if found.file_count and not cut:
-        raise UsageError("-W belongs to -C or -G")
-    if cut and found.write == "-":
-        raise UsageError("-w - cannot be cut into files by -C or -G: it is no regular file")
-    if found.file_seconds and found.last is not None:
-        raise UsageError("--last and -G do not go together: the last packets are written when all slices have ended")
-    if found.tcpdump is not None and "-" in (found.write, found.output):
-        option = "-w" if found.write == "-" else "-o"
-        raise UsageError(f"-t and {option} - would both write to standard output")
-
-
-def _files(*names: str | None) -> list[str]:
-    """The files themselves, since one may have two names; standard output is none."""
-    return [os.path.realpath(name) for name in names if name not in (None, "-")]
 
 
 def usage() -> str:

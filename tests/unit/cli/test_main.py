@@ -52,7 +52,7 @@ def xcap(*arguments: str) -> tuple[int, str]:
         (["--dump", "c", "-e", WRONG], WRONG_SCRIPT),
         (["--dump", "c", "-e", ""], WRONG_SCRIPT),
         (["-l", "kfree_skb"], OK),
-        (["-l", "nothing_like_it"], WRONG_USAGE),
+        (["-l", "nothing_like_it"], WRONG_MACHINE),
         (["--check"], WRONG_USAGE),
         (["--nonsense"], WRONG_USAGE),
         (["--check", "/nowhere/x.xcap"], WRONG_USAGE),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 
 import pytest
 
 from xcapscript import __version__
-from xcapscript.cli.options import STAGES, Options, parse_options, usage
+from xcapscript.cli.options import STAGES, Options, _parser, parse_options, usage
+from xcapscript.cli.together import _spelled
 from xcapscript.errors import UsageError
 from xcapscript.sinks.base import SinkError
 
@@ -198,6 +200,55 @@ def test_there_must_be_a_program(line: list[str]) -> None:
 def test_what_makes_no_sense_is_refused(line: list[str]) -> None:
     with pytest.raises(UsageError):
         parse_options(["-e", "rx", *line])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["-l", "--doctor"], "--doctor and -l do not go together"),
+        (["-l", "-w", "f"], "-l and -w do not go together"),
+        (["-l", "skb", "x.xcap"], "'x.xcap' is a word too many beside -l"),
+        (["-l", "-v", "skb", "x.xcap"], "'x.xcap' is a word too many beside -l"),
+        (["--doctor", "-e", "rx"], "'rx' is a word too many beside --doctor"),
+        (["--doctor", "--time", "3s"], "--doctor and --time do not go together"),
+        (["--explain", "map-clash", "--doctor"], "--explain and --doctor do not go together"),
+        (["--install-extcap", "-l"], "--install-extcap and -l do not go together"),
+        (["--check", "-w", "f", "x.xcap"], "--check and -w do not go together"),
+        (["--check", "-c", "3", "x.xcap"], "--check and -c do not go together"),
+        (["--check", "--dump", "c", "-e", "rx"], "--check and --dump do not go together"),
+        (["--fmt", "-w", "f", "x.xcap"], "--fmt and -w do not go together"),
+        (["--fmt", "--check", "x.xcap"], "--fmt and --check do not go together"),
+        (["--fmt", "-f", "json", "x.xcap"], "--fmt and -f do not go together"),
+        (["--dump", "c", "--time", "3s", "-e", "rx"], "--dump and --time do not go together"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(line: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        parse_options(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["-l", "-v", "-q"],
+        ["--doctor", "-v"],
+        ["--check", "-n", "-i", "lo", "-e", "rx"],
+        ["--fmt", "--diff", "x.xcap"],
+        ["--dump", "c", "-w", "f", "-s", "9", "-c", "1", "-p", "1", "-e", "rx", "--buffer-size", "4K"],
+        ["x.xcap", "-l", "--help"],
+    ],
+)
+def test_what_goes_together_is_taken(line: list[str]) -> None:
+    parse_options(line)
+
+
+def test_options_are_called_as_they_are_written() -> None:
+    """A word that --help does not have would be no help."""
+    words = re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", usage())
+    parser = {action.dest: action.option_strings for action in _parser()._actions if action.option_strings}
+    for name, strings in parser.items():
+        assert _spelled(name) in strings or name in {"help", "version", "program", "quiet", "verbose"}
+        assert set(strings) <= set(words)
 
 
 def test_a_refusal_names_the_option_and_what_was_given() -> None:
