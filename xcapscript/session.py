@@ -19,7 +19,7 @@ from xcapscript.runtime.probes import Probes
 from xcapscript.runtime.ring import Record
 from xcapscript.sinks.base import HookCounts, SinkError
 from xcapscript.sinks.outputs import Outputs
-from xcapscript.unit import Buffer, EventKind, EventSpec, HookKind, MapSpec, Unit
+from xcapscript.unit import Buffer, Device, EventKind, EventSpec, HookKind, MapSpec, Unit
 
 POLL, IDLE_POLL = 10_000_000, 50_000_000
 """ns between two looks at the buffer, while much comes and while little or nothing does: it holds more than the fastest
@@ -133,6 +133,15 @@ class Session:
     def counts(self) -> tuple[Counts, ...]:
         """What has been counted for each program."""
         return tuple(read_counts(self._loaded.maps["xcap_counts"], n) for n in range(len(self._unit.programs)))
+
+    def gone(self) -> list[tuple[Device, str]]:
+        """The interfaces that were removed since this was asked last, each with a hook that was there."""
+        return self._probes.gone()
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing is left that the kernel could hit."""
+        return self._probes.blind
 
     def pause(self) -> None:
         """Make every program return at once, until `resume`."""

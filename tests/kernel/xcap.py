@@ -61,6 +61,10 @@ class Running:
         status = self.process.wait(PATIENCE)
         return Done(status, self._read(self._out), self._read(self._err))
 
+    def told(self) -> str:
+        """What it has written to standard error until now."""
+        return self._read(self._err)
+
     @staticmethod
     def _read(file: object) -> str:
         file.seek(0)  # type: ignore[attr-defined]

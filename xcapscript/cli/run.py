@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TextIO
 
 from xcapscript.capture import hidden_names_note, load, outcome, resolver, totals, unread_note
+from xcapscript.cli.gone import Gone
 from xcapscript.cli.losses import Losses
 from xcapscript.cli.options import Options
 from xcapscript.cli.progress import Progress, SoFar
@@ -99,8 +100,8 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
             if options.time is not None:
                 stop.deadline = monotonic() + options.time
             with _command(options.command) as stop.child:
-                losses = _losses(unit, options, progress, errors)
-                session.run(partial(_keep_on, stop, session, unit, outputs, progress, losses))
+                watchers = _watchers(unit, options, progress, errors)
+                session.run(partial(_keep_on, stop, session, unit, outputs, progress, watchers))
                 if stop.interrupted and progress is None and errors.isatty():
                     print(file=errors)
             report = session.finish()
@@ -138,21 +139,27 @@ def _progress(options: Options, errors: TextIO) -> Progress | None:
     return Progress(errors) if options.progress and not taken and errors.isatty() else None
 
 
-def _losses(unit: Unit, options: Options, progress: Progress | None, errors: TextIO) -> Losses | None:
-    """The warning of losses, if it is wanted."""
+_Watchers = tuple[Losses | None, Gone]
+
+
+def _watchers(unit: Unit, options: Options, progress: Progress | None, errors: TextIO) -> _Watchers:
+    """The warnings of losses, if they are wanted, and of interfaces that are gone."""
 
     def tell(text: str) -> None:
         if progress is not None:
             progress.clear()
-        _say(errors, options, text)
+        print(text, file=errors, flush=True)
 
-    return None if options.quiet else Losses(unit, unit.buffer_pages * PAGESIZE, tell)
+    losses = None if options.quiet else Losses(unit, unit.buffer_pages * PAGESIZE, tell)
+    return losses, Gone(unit, lambda text: tell(f"xcap: {text}"))
 
 
 def _keep_on(
-    stop: Stop, session: Session, unit: Unit, outputs: Outputs, progress: Progress | None, losses: Losses | None
+    stop: Stop, session: Session, unit: Unit, outputs: Outputs, progress: Progress | None, watchers: _Watchers
 ) -> bool:
     """Whether the run goes on; and how far it is, and what was lost, if it is time to tell."""
+    losses, gone = watchers
+    gone.look(session)
     if losses is not None:
         losses.look(session.counts)
     if progress is not None:

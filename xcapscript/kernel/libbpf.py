@@ -149,6 +149,8 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_btf_get_fd_by_id": (_Fd, (ctypes.c_uint32,)),
     "bpf_btf_get_next_id": (ctypes.c_int, (ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32))),
     "bpf_link_create": (_Fd, (_Fd, ctypes.c_int, ctypes.c_int, ctypes.c_void_p)),
+    "bpf_link_get_fd_by_id": (_Fd, (ctypes.c_uint32,)),
+    "bpf_link_get_next_id": (ctypes.c_int, (ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32))),
     "bpf_map_create": (
         _Fd,
         (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p),

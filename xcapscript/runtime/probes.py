@@ -10,10 +10,10 @@ from time import monotonic_ns
 
 from xcapscript.kernel import bpf
 from xcapscript.kernel.misses import missed_by_link, missed_by_program
-from xcapscript.runtime.attach.held import Held, let_go
+from xcapscript.runtime.attach.held import Held, is_gone, let_go
 from xcapscript.runtime.attach.kinds import ATTACH
 from xcapscript.runtime.compiler_process import Loaded
-from xcapscript.unit import ENTRIES, HookKind, Unit
+from xcapscript.unit import ENTRIES, Device, HookKind, Unit
 
 SPARE = 1024
 """Descriptors for all else."""
@@ -31,6 +31,12 @@ class Probes:
     _links: list[int | Held] = field(default_factory=list)
     _owners: list[int] = field(default_factory=list)
     """The numbers of the programs that the links are of."""
+
+    _devices: list[Device | None] = field(default_factory=list)
+    """The interfaces that the links are at, where they are at one."""
+
+    _gone: set[int] = field(default_factory=set)
+    """The places of links whose interfaces are not there any more."""
 
     _missed_before: tuple[int, ...] = ()
     _due: list[tuple[int, int]] = field(default_factory=list)
@@ -50,6 +56,8 @@ class Probes:
                         self._links += ATTACH[entered.kind](entered, loaded.entries, program.cookies)
                     self._links += ATTACH[kind](program.attachment, loaded.copies, program.cookies)
                 self._owners += [index] * (len(self._links) - len(self._owners))
+                more = len(self._links) - len(self._devices)
+                self._devices += program.attachment.devices or [None] * more
         except BaseException:
             self.detach()
             raise
@@ -62,7 +70,7 @@ class Probes:
 
     def detach(self) -> None:
         """Detach every program. One that is just running on another CPU ends by itself."""
-        links, self._links[:], self._owners[:] = list(self._links), (), ()
+        links, self._links[:], self._owners[:], self._devices[:] = list(self._links), (), (), ()
         if len(links) > FEW:
             # each waits for the kernel
             with ThreadPoolExecutor(WORKERS) as pool:
@@ -70,6 +78,20 @@ class Probes:
             return
         for link in reversed(links):
             let_go(link)
+
+    def gone(self) -> list[tuple[Device, str]]:
+        """The interfaces that were removed since this was asked last, each with a hook that was there."""
+        found = []
+        for at, device in enumerate(self._devices):
+            if device is not None and at not in self._gone and is_gone(self._links[at]):
+                self._gone.add(at)
+                found.append((device, self.unit.programs[self._owners[at]].hook))
+        return found
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing is left that could be hit."""
+        return bool(self._links) and len(self._gone) == len(self._links)
 
     def _make_room(self) -> None:
         """A descriptor for each function that is attached to; where the limit is lower, the kernel tells."""

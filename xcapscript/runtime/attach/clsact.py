@@ -11,9 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -54,6 +56,14 @@ class Filter:
                 within(PROC / "self" / "fd" / str(self.namespace), self._remove)
         finally:
             os.close(self.namespace)
+
+    def is_gone(self) -> bool:
+        """Whether the interface is."""
+        try:
+            within(PROC / "self" / "fd" / str(self.namespace), partial(socket.if_indextoname, self.index))
+        except OSError:
+            return True
+        return False
 
     def _remove(self) -> None:
         with IPRoute() as route:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import Protocol
+
+from xcapscript.kernel import links
+from xcapscript.kernel.sockets import bound_index
 
 
 class Held(Protocol):
@@ -12,6 +16,9 @@ class Held(Protocol):
 
     @property
     def note(self) -> str: ...
+
+    def is_gone(self) -> bool:
+        """Whether what it was attached to is not there any more."""
 
     def close(self) -> None:
         """Detach it."""
@@ -24,6 +31,10 @@ class Noted:
     descriptor: int
     note: str
 
+    def is_gone(self) -> bool:
+        """As the kernel tells of a link."""
+        return links.is_gone(self.descriptor)
+
     def close(self) -> None:
         """Close it."""
         os.close(self.descriptor)
@@ -35,3 +46,10 @@ def let_go(one: int | Held) -> None:
         os.close(one)
     else:
         one.close()
+
+
+def is_gone(one: int | Held) -> bool:
+    """Whether the interface that something is attached to is not there any more."""
+    if not isinstance(one, int):
+        return one.is_gone()
+    return bound_index(one) < 0 if stat.S_ISSOCK(os.fstat(one).st_mode) else links.is_gone(one)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-from xcapscript.kernel.libbpf import check, libc
+from xcapscript.kernel.sockets import bind
 from xcapscript.runtime.attach.devices import at_each
 from xcapscript.runtime.attach.held import Held
 from xcapscript.unit import Attachment, Device
@@ -37,14 +37,8 @@ def _open(program: int, index: int, device: Device) -> int:
             # each packet passes twice, and libpcap leaves out the first time as well; the option came with 4.20
             with suppress(OSError):
                 opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        _bind(opened, index)
+        bind(opened.fileno(), _ETH_P_ALL, index)
         return opened.detach()
-
-
-def _bind(opened: socket.socket, index: int) -> None:
-    """By the interface's index: socket.bind() takes no name that is not UTF-8."""
-    address = struct.pack("=HHi12x", socket.AF_PACKET, socket.htons(_ETH_P_ALL), index)
-    check(libc().bind(opened.fileno(), address, len(address)))
 
 
 def _is_loopback(opened: socket.socket, name: str) -> bool:
