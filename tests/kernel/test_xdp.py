@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import struct
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,8 +136,38 @@ def test_whoever_is_there_stays_and_is_named(quiet: Network, mode: int) -> None:
         assert done.status == 3
         assert f"has the XDP program {number} (somebodys) already" in done.err
         assert f"tc:{quiet.right}@{quiet.b}:ingress" in done.err
+        assert f"which process {os.getpid()} (" in done.err
         assert sh(f"ip -n {quiet.b} -d link show {quiet.right}") == shown
         assert not any("tcx" in line for line in attachments(quiet))
+        # the advice works
+        sh(re.search(r"'(bpftool link detach id \d+)'", done.err)[1])
+        assert "xdp" not in sh(f"ip -n {quiet.b} -d link show {quiet.right}")
+
+
+@pytest.mark.parametrize("mode", ["xdpdrv", "xdpgeneric"])
+@pytest.mark.parametrize("called", ["name", "process"])
+def test_a_program_without_a_link_is_taken_off_as_is_advised(quiet: Network, mode: str, called: str) -> None:
+    code = b"".join(struct.pack("=BBhi", *one) for one in ((0xB7, 0, 0, 2), (0x95, 0, 0, 0)))
+    program = load_copy("somebodys", code, Load(XDP))
+    number = program_id(program)
+    sleeper = subprocess.Popen(["ip", "netns", "exec", quiet.b, "sleep", "60"])
+    try:
+        sh(f"nsenter --net=/run/netns/{quiet.b} bpftool net attach {mode} id {number} dev {quiet.right}")
+        place = f"pid:{sleeper.pid}" if called == "process" else quiet.b
+        done = run("-e", f"xdp:{quiet.right}@{place} {{ @ = count(); }}", "--time", "1s")
+        assert done.status == 3
+        assert f"has the XDP program {number} (somebodys) already" in done.err
+        sh(re.search(rf"'(\S.* {mode} off)' takes it off", done.err)[1])
+        assert "xdp" not in sh(f"ip -n {quiet.b} -d link show {quiet.right}")
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+        os.close(program)
+
+
+def program_id(program: int) -> int:
+    info = Path(f"/proc/self/fdinfo/{program}").read_text()
+    return int(re.search(r"prog_id:\s+(\d+)", info)[1])
 
 
 @contextmanager

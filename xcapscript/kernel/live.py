@@ -140,9 +140,10 @@ class LiveKernel:
 
     def xdp_program(self, interface: str) -> str | None:
         try:
-            return xdp_program(if_nametoindex(interface))
+            found = xdp_program(if_nametoindex(interface))
         except OSError:
             return None  # the interface went away
+        return None if found is None else str(found)
 
     def namespaces_with(self, interface: str) -> Sequence[str]:
         return sorted(name for name, names in named_interfaces() if interface in names)

@@ -1,19 +1,50 @@
-"""What rtnetlink(7) tells of network interfaces: the XDP program that one has."""
+"""What rtnetlink(7) tells of network interfaces: the XDP program that one has.
+
+Source: include/uapi/linux/if_link.h (IFLA_XDP_*), net/core/rtnetlink.c.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from pyroute2 import IPRoute
 
 from xcapscript.kernel.bpf import program_name
 
+_MODES = {"xdp": "xdpdrv", "xdpgeneric": "xdpgeneric", "xdpoffload": "xdpoffload"}
+"""What pyroute2 and ip-link(8) call the places where a program can be, XDP_ATTACHED_*."""
 
-def xdp_program(index: int) -> str | None:
-    """The XDP program at the interface of that index, in words; None if there is none. Raises OSError."""
+_SEVERAL = "xdpmulti"
+_OF_SEVERAL = {
+    "IFLA_XDP_DRV_PROG_ID": "xdpdrv",
+    "IFLA_XDP_SKB_PROG_ID": "xdpgeneric",
+    "IFLA_XDP_HW_PROG_ID": "xdpoffload",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class XdpProgram:
+    """A program of XDP at an interface, and in which mode, as ip-link(8) calls it."""
+
+    id: int
+    mode: str
+
+    def __str__(self) -> str:
+        name = program_name(self.id)
+        return f"the XDP program {self.id}{f' ({name})' if name else ''}"
+
+
+def xdp_program(index: int) -> XdpProgram | None:
+    """The XDP program at the interface of that index, or one of several; None if there is none. Raises OSError."""
     with IPRoute() as route:
         for message in route.get_links(index):
             state = message.get_attr("IFLA_XDP")
-            number = state.get_attr("IFLA_XDP_PROG_ID") if state is not None else None
+            if state is None:
+                continue
+            attached, number = state.get_attr("IFLA_XDP_ATTACHED"), state.get_attr("IFLA_XDP_PROG_ID")
+            if attached == _SEVERAL:
+                found = [(state.get_attr(name), mode) for name, mode in _OF_SEVERAL.items()]
+                return next((XdpProgram(one, mode) for one, mode in found if one), None)
             if number:
-                name = program_name(number)
-                return f"the XDP program {number}{f' ({name})' if name else ''}"
+                return XdpProgram(number, _MODES.get(attached, "xdp"))
     return None

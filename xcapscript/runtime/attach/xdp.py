@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Sequence
 from functools import partial
 
 from xcapscript.errors import KernelError
 from xcapscript.kernel.bpf import link_create
-from xcapscript.kernel.netlink import xdp_program
+from xcapscript.kernel.links import holders, link_of
+from xcapscript.kernel.netlink import XdpProgram, xdp_program
+from xcapscript.kernel.places import NAMESPACES, namespace_path
+from xcapscript.kernel.rights import and_list
 from xcapscript.runtime.attach.devices import at_each
 from xcapscript.runtime.attach.held import Held, Noted
 from xcapscript.unit import Attachment, Device
@@ -48,9 +52,31 @@ def _attach(program: int, index: int, device: Device) -> Noted:
 
 def _taken(index: int, device: Device) -> KernelError:
     """An interface has one XDP program."""
-    owner = xdp_program(index) or "an XDP program"
+    owner = xdp_program(index)
     advice = (
-        f"tc:{device}:ingress sees what that program passes on; with 'ip link set {device.name} xdp off' it is gone. "
+        f"tc:{device}:ingress sees what that program passes on. {_removal(owner, index, device) if owner else ''}"
         "Programs that share an interface through libxdp's dispatcher are not joined yet"
     )
-    return KernelError(f"xdp:{device} is taken: interface '{device}' has {owner} already", advice=advice)
+    what = owner or "an XDP program"
+    return KernelError(f"xdp:{device} is taken: interface '{device}' has {what} already", advice=advice)
+
+
+def _removal(owner: XdpProgram, index: int, device: Device) -> str:
+    """How its owner, or root, takes it off: a sentence."""
+    link = link_of(owner.id, index)
+    if link is None:
+        # 'xdp off' is about one of the modes alone
+        return f"'{_ip(device)} {owner.mode} off' takes it off. "
+    held = holders(link.id)
+    who = and_list(f"process {process} ({name})" for process, name in held) or "no process that can be seen from here"
+    return f"It is there by BPF link {link.id}, which {who} holds: 'bpftool link detach id {link.id}' takes it off. "
+
+
+def _ip(device: Device) -> str:
+    """The command that sets something of an interface, in its namespace."""
+    words = ["ip", "link", "set", "dev", device.name]
+    if device.namespace:
+        path = str(namespace_path(device.namespace))
+        named = path.startswith(f"{NAMESPACES}/")
+        words = ["ip", "-n", device.namespace, *words[1:]] if named else ["nsenter", f"--net={path}", *words]
+    return shlex.join(words)
