@@ -134,3 +134,23 @@ def test_roots_of_containers_are_told() -> None:
         "xcap: capturing does not work from here: this is a user namespace (a rootless container), whose capabilities "
         "do not count for BPF\nxcap: run it outside, as root\n"
     )
+
+
+@pytest.mark.parametrize("program", ["socket:lo@pid:1 { @ = count(); }", 'drop /netns == "pid:1"/ { @ = count(); }'])
+def test_root_without_a_capability_is_told_which(program: str) -> None:
+    without = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
+    done = subprocess.run([*without, *XCAP, "--check", "-e", program], check=False, capture_output=True, text=True)
+    assert done.returncode
+    assert "CAP_SYS_PTRACE, which this root does not have" in done.stderr
+    contained = ["unshare", "--user", "--map-root-user"]
+    done = subprocess.run([*contained, *XCAP, "--check", "-e", program], check=False, capture_output=True, text=True)
+    assert done.returncode
+    assert "the process is outside of it" in done.stderr
+
+
+def test_what_it_takes_to_enter_a_namespace_is_told(net: Network) -> None:
+    without = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
+    program = f"socket:{net.left}@{net.a} {{ @ = count(); }}"
+    done = subprocess.run([*without, *XCAP, "--check", "-e", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert "takes CAP_SYS_ADMIN" in done.stderr

@@ -136,7 +136,9 @@ class LiveKernel:
         try:
             return sorted(interfaces_in(path))
         except OSError as error:
-            raise KernelError(f"cannot look into network namespace '{namespace}': {error.strerror}") from None
+            advice = "to enter it takes CAP_SYS_ADMIN: see setns(2)" if isinstance(error, PermissionError) else None
+            message = f"cannot look into network namespace '{namespace}': {error.strerror}"
+            raise KernelError(message, advice=advice) from None
 
     def xdp_program(self, interface: str) -> str | None:
         try:

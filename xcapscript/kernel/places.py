@@ -13,6 +13,7 @@ from pathlib import Path
 
 from xcapscript.diagnostics import did_you_mean
 from xcapscript.kernel.facts import NotFound
+from xcapscript.kernel.rights import why_not_looked_at
 
 NAMESPACES = Path("/run/netns")
 """Where ip-netns(8) keeps them."""
@@ -89,7 +90,7 @@ def _inode_of_namespace(text: str, path: Path, hints: tuple[str, ...]) -> int:
                     return found.st_ino
     except (OSError, ValueError) as error:
         if isinstance(error, PermissionError):
-            hints = ("that needs root, or CAP_SYS_PTRACE",)
+            hints = (why_not_looked_at(),)
         raise NotFound(_missing("network namespace", text, error), *hints) from None
     raise NotFound(f"'{text}' is no network namespace", _FORMS)
 

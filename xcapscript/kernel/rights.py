@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -126,6 +127,19 @@ def reasons_for_refusal(have: frozenset[Capability], kinds: Collection[str]) -> 
         yield f"the kernel is locked down ({state})"
     if not lacking:
         yield "a security module, or a container's filter of system calls, may forbid it"
+
+
+def why_not_looked_at(have: frozenset[Capability] | None = None, *, root: bool | None = None) -> str:
+    """Why a process of somebody else is closed to us (__ptrace_may_access() in kernel/ptrace.c), and what helps."""
+    if Capability.SYS_PTRACE not in (capabilities() if have is None else have):
+        if not (os.geteuid() == 0 if root is None else root):
+            return "that needs root, or CAP_SYS_PTRACE"
+        return (
+            "that takes CAP_SYS_PTRACE, which this root does not have (a container?): --cap-add SYS_PTRACE gives it"
+        )
+    if in_user_namespace():
+        return "this is a user namespace (a rootless container), and the process is outside of it"
+    return "CAP_SYS_PTRACE is there: a security module may forbid it"
 
 
 def require_rights(kinds: Collection[str]) -> None:

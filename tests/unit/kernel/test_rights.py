@@ -140,3 +140,24 @@ def test_whether_stacks_have_names(
     told = rights.hidden_names(frozenset(have))
     assert (told is None) == (hidden is None)
     assert (hidden or "") in (told or "")
+
+
+@pytest.mark.parametrize(
+    ("have", "root", "contained", "told"),
+    [
+        (frozenset(), False, False, "needs root, or CAP_SYS_PTRACE"),
+        (frozenset({Capability.BPF}), True, False, "this root does not have"),
+        (frozenset(), True, True, "this root does not have"),
+        (frozenset({Capability.SYS_PTRACE}), True, True, "the process is outside of it"),
+        (frozenset({Capability.SYS_PTRACE}), True, False, "a security module"),
+    ],
+)
+def test_why_a_process_is_closed_to_us(
+    monkeypatch: pytest.MonkeyPatch,
+    have: frozenset[Capability],
+    root: bool,  # noqa: FBT001
+    contained: bool,  # noqa: FBT001
+    told: str,
+) -> None:
+    monkeypatch.setattr(rights, "in_user_namespace", lambda: contained)
+    assert told in rights.why_not_looked_at(have, root=root)
