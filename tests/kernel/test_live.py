@@ -203,3 +203,25 @@ def test_names_without_a_time_are_told(tmp_path: Path) -> None:
         done = run("-e", "rx { dump; }", "-w", str(tmp_path / name), "-G", "60", *options, "--time", "100ms")
         assert done.status == 0
         assert ("each file replaces the one before" in done.err) == said
+
+
+def test_a_file_that_is_deleted_meanwhile_is_told(net: Network, tmp_path: Path) -> None:
+    out = tmp_path / "f.pcapng"
+    running = Running("-i", net.left, "-e", "tx /icmp/ { dump; }", "-w", str(out))
+    sh(net.in_a("ping -c 3 -i 0.05 10.78.0.2"))
+    out.unlink()
+    done = running.stop()
+    assert done.status == 3
+    assert f"xcap: '{out}' was deleted while it was written: its 3 packets are lost" in done.err
+    assert "written to" not in done.err
+
+
+def test_a_file_that_is_moved_meanwhile_is_told(net: Network, tmp_path: Path) -> None:
+    out, moved = tmp_path / "f.pcapng", tmp_path / "moved.pcapng"
+    running = Running("-i", net.left, "-e", "tx /icmp/ { dump; }", "-w", str(out))
+    sh(net.in_a("ping -c 3 -i 0.05 10.78.0.2"))
+    out.rename(moved)
+    done = running.stop()
+    assert done.status == 0
+    assert f"3 packets written to {out}, which was moved to {moved}" in done.err
+    assert len(sh(f"tshark -r {moved} 2>/dev/null").splitlines()) == 3

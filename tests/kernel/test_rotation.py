@@ -161,6 +161,7 @@ def test_a_full_disk_ends_the_capture_and_all_that_is_there_can_be_read(
     found = [number for path in files for number in numbers(path)]
     assert found == list(range(len(found)))
     assert len(found) > 100
+    assert f"disk full: {len(found)} packets are in {out}" in done.err
     for path in files:
         sh(f"capinfos {path}")
 

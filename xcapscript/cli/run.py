@@ -241,6 +241,14 @@ def _say(errors: TextIO, options: Options, text: str) -> None:
         print(text, file=errors, flush=True)
 
 
+def _tell_saved(report: Report, outputs: Outputs, options: Options, errors: TextIO) -> None:
+    """What is in the files that could not be written to their ends."""
+    full = report.failure is not None and report.failure.errno in (errno.ENOSPC, errno.EDQUOT)
+    for path, packets in outputs.saved():
+        are = f"{packets} packets are" if packets != 1 else "1 packet is"
+        print(f"{'xcap: ' * options.quiet}{'disk full: ' * full}{are} in {escape(path)}", file=errors)
+
+
 def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors: TextIO) -> None:
     """What was counted: always the losses, the rest unless it is to be quiet."""
     total = totals(unit, report.counts)
@@ -249,6 +257,7 @@ def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors
         _say(errors, options, note)
     for path, packets in outputs.written():
         _say(errors, options, f"{packets} packet{'s' if packets != 1 else ''} written to {escape(path)}")
+    _tell_saved(report, outputs, options, errors)
     stacks = outputs.flame.stacks if outputs.flame is not None else None
     if stacks is not None and options.flame is not None:
         _say(errors, options, f"{stacks} stack{'s' if stacks != 1 else ''} drawn in {escape(options.flame)}")

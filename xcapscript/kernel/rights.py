@@ -134,9 +134,7 @@ def why_not_looked_at(have: frozenset[Capability] | None = None, *, root: bool |
     if Capability.SYS_PTRACE not in (capabilities() if have is None else have):
         if not (os.geteuid() == 0 if root is None else root):
             return "that needs root, or CAP_SYS_PTRACE"
-        return (
-            "that takes CAP_SYS_PTRACE, which this root does not have (a container?): --cap-add SYS_PTRACE gives it"
-        )
+        return "that takes CAP_SYS_PTRACE, which this root does not have (a container?): --cap-add SYS_PTRACE gives it"
     if in_user_namespace():
         return "this is a user namespace (a rootless container), and the process is outside of it"
     return "CAP_SYS_PTRACE is there: a security module may forbid it"

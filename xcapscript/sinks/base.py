@@ -25,6 +25,10 @@ class SinkError(Exception):
         return cls(f"cannot write {escape(name)}: {error.strerror or error}", errno=error.errno)
 
 
+class DeletedError(SinkError):
+    """A file was deleted, or another one put in its place, while it was written: what it had is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class HookCounts:
     """What the kernel counted at a hook: packets seen there, and those lost because the buffer was full.

@@ -131,6 +131,16 @@ def whole_blocks(blocks: bytes | memoryview, limit: int) -> int:
     return at
 
 
+def packets_in(blocks: bytes | memoryview, start: int = 0) -> int:
+    """How many packets the blocks have that begin at `start`."""
+    count, at = 0, start
+    while at + 8 <= len(blocks):
+        kind, length = struct.unpack_from("=II", blocks, at)
+        count += kind == _ENHANCED_PACKET
+        at += max(length, 8)
+    return count
+
+
 def _block(kind: int, body: bytes, options: bytes) -> bytes:
     total = 12 + len(body) + len(options) + len(_END_OF_OPTIONS)
     return struct.pack("=II", kind, total) + body + options + _END_OF_OPTIONS + struct.pack("=I", total)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
-from xcapscript.sinks.base import SinkError
+from xcapscript.sinks.base import DeletedError, SinkError
 from xcapscript.sinks.output import Output
 
 
@@ -83,7 +83,10 @@ class FileLines:
         except SinkError:
             self._output.close(quiet=True)
             raise
+        deleted = self._output.is_deleted
         self._output.close()
+        if deleted:
+            raise DeletedError(f"{self._output.told} was deleted while it was written: its lines are lost")
 
 
 def _whole_lines(data: bytes | memoryview, limit: int) -> int:

@@ -11,6 +11,7 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 
+from xcapscript.diagnostics import escape
 from xcapscript.sinks.base import SinkError
 
 _STDOUT = 1
@@ -33,9 +34,14 @@ class Output:
     def __init__(self, path: str, *, descriptor: int | None = None, environ: Mapping[str, str] = os.environ) -> None:
         self.name = "standard output" if path == "-" else f"'{path}'"
         self._ours = path != "-"
+        self._path = path
+        self.moved_to: str | None = None
+        """Where a file is that was moved meanwhile, when it is closed."""
+
+        self._is_new = descriptor is None and self._ours and not os.path.lexists(path)
         try:
             self._fd = descriptor if descriptor is not None else _open(path, environ) if self._ours else _STDOUT
-            self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+            self.is_regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
             self.is_terminal = os.isatty(self._fd)
         except OSError as error:
             raise SinkError.writing(self.name, error) from error
@@ -50,16 +56,47 @@ class Output:
             self._cut(done - whole(blocks, done))
             raise SinkError.writing(self.name, error) from error
 
+    @property
+    def told(self) -> str:
+        """What messages call it."""
+        return escape(self.name)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether nobody can find the file any more: it was deleted, or another one put in its place."""
+        return self._ours and self.is_regular and not os.fstat(self._fd).st_nlink
+
+    def take_back(self) -> None:
+        """Close it, and remove the file if it was not there before: nothing could be written to it."""
+        remove = self._is_new and self.is_regular and not os.fstat(self._fd).st_size
+        self.close(quiet=True)
+        if remove:
+            with contextlib.suppress(OSError):  # the error that led here is the one to report
+                os.unlink(self._path)  # noqa: PTH108 -- as a name, like the others
+
     def close(self, *, quiet: bool = False) -> None:
         """Raises SinkError, unless quiet: some file systems report a full disk or quota only here."""
         if not self._ours:
             return
+        self.moved_to = self._elsewhere()
         self._ours = False
         try:
             os.close(self._fd)
         except OSError as error:
             if not quiet:
                 raise SinkError.writing(self.name, error) from error
+
+    def _elsewhere(self) -> str | None:
+        """The file's name, if what is called so now is another one, or none."""
+        here = os.fstat(self._fd)
+        if not self.is_regular or not here.st_nlink:
+            return None
+        try:
+            if os.path.samestat(os.stat(self._path), here):  # noqa: PTH116 -- as a name, like the others
+                return None
+        except OSError:
+            pass  # nothing is called so any more
+        return os.readlink(f"/proc/self/fd/{self._fd}")  # noqa: PTH115
 
     def _write_some(self, data: memoryview) -> int:
         try:
@@ -69,7 +106,7 @@ class Output:
             return 0
 
     def _cut(self, torn: int) -> None:
-        if self._regular and torn:
+        if self.is_regular and torn:
             with contextlib.suppress(OSError):  # the error that led here is the one to report
                 os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - torn)
 

@@ -349,6 +349,12 @@ class Outputs:
             if sink.packets is not None:
                 yield _told(name, sink), sink.packets
 
+    def saved(self) -> Iterator[tuple[str, int]]:
+        """The same of what did fail, as far as it has packets."""
+        for name, sink in self._sinks.values():
+            if sink.saved:
+                yield _told(name, sink), sink.saved
+
 
 def _key(name: str) -> str:
     """Two names of one file would overwrite each other."""
@@ -367,7 +373,8 @@ def _is_behind(stream: TextIO, name: str) -> bool:
 def _told(name: str, sink: PacketFile) -> str:
     """What a file, or files, are called before the user."""
     if not isinstance(sink, RotatingSink):
-        return "standard output" if name == "-" else name
+        moved = f", which was moved to {sink.moved_to}" if sink.moved_to else ""
+        return "standard output" if name == "-" else f"{name}{moved}"
     return sink.files[0] if len(sink.files) == 1 else f"{name} ({len(sink.files)} files)"
 
 

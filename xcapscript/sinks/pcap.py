@@ -47,6 +47,15 @@ def whole_records(blocks: bytes | memoryview, limit: int) -> int:
     return at
 
 
+def records_from(records: bytes | memoryview, start: int) -> int:
+    """How many records there are from `start` on."""
+    count, at = 0, start
+    while at + _RECORD.size <= len(records):
+        at += _RECORD.size + _RECORD.unpack_from(records, at)[2]
+        count += 1
+    return count
+
+
 class PcapSink:
     """A PacketSink that writes `to` (`-` is standard output), which it opens at once if it is a path.
 
@@ -55,7 +64,7 @@ class PcapSink:
 
     def __init__(self, to: str | Output, snaplen: int, *, writer: Writer | None = None) -> None:
         self._writer = writer
-        self._file = Pending(to, whole_records, writer)
+        self._file = Pending(to, whole_records, writer, taken=self._taken, packets_in=records_from)
         self._parts: list[bytes | memoryview] = []
         self._unsettled = 0
         self._packets = 0
@@ -82,9 +91,21 @@ class PcapSink:
 
     @property
     def packets(self) -> int | None:
-        """How many packets were taken; None when writing failed, as nobody has counted what was cut off."""
-        by_c = 0 if self._writer is None else self._writer.packets
-        return None if self._file.failed else self._packets + by_c
+        """How many packets were taken; None when writing failed: see `saved`."""
+        return None if self._file.failed else self._taken()
+
+    @property
+    def saved(self) -> int | None:
+        """How many packets are in a file that failed; None if it did not, or is no file in which they stay."""
+        return self._file.saved if self._file.failed and self._file.is_file else None
+
+    @property
+    def moved_to(self) -> str | None:
+        """Where the file is that was moved while it was written."""
+        return self._file.moved_to
+
+    def _taken(self) -> int:
+        return self._packets + (0 if self._writer is None else self._writer.packets)
 
     def settle(self) -> None:
         records = b"".join(self._parts)

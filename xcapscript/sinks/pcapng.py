@@ -26,6 +26,7 @@ from xcapscript.sinks.blocks import (
     interface_description,
     interface_statistics,
     packet_frame,
+    packets_in,
     queue_option,
     section_header,
     verdict_option,
@@ -101,7 +102,7 @@ class PcapngSink:
         self._unsettled = 0
         self._packets = 0
         self._writer = writer
-        self._file = Pending(to, whole_blocks, writer)
+        self._file = Pending(to, whole_blocks, writer, taken=self._taken, packets_in=packets_in)
         self._file.begin(section_header())
 
     def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
@@ -120,9 +121,21 @@ class PcapngSink:
 
     @property
     def packets(self) -> int | None:
-        """How many packets were taken; None when writing failed, as nobody has counted what was cut off."""
-        by_c = 0 if self._writer is None else self._writer.packets
-        return None if self._file.failed else self._packets + by_c
+        """How many packets were taken; None when writing failed: see `saved`."""
+        return None if self._file.failed else self._taken()
+
+    @property
+    def saved(self) -> int | None:
+        """How many packets are in a file that failed; None if it did not, or is no file in which they stay."""
+        return self._file.saved if self._file.failed and self._file.is_file else None
+
+    @property
+    def moved_to(self) -> str | None:
+        """Where the file is that was moved while it was written."""
+        return self._file.moved_to
+
+    def _taken(self) -> int:
+        return self._packets + (0 if self._writer is None else self._writer.packets)
 
     @property
     def size(self) -> int:

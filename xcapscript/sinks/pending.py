@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 from xcapscript.errors import UsageError
 from xcapscript.native.writer import Writer
-from xcapscript.sinks.base import SinkError
+from xcapscript.sinks.base import DeletedError, SinkError
 from xcapscript.sinks.output import Output, WholeBlocks
+
+PacketsIn = Callable[[bytes | memoryview, int], int]
+"""How many packets these blocks have, from an offset on."""
 
 FLUSH_SIZE = 256 * 1024
 """Bytes that are written without waiting for `flush`."""
@@ -16,12 +20,27 @@ FLUSH_SIZE = 256 * 1024
 class Pending:
     """Opens `to` (`-` is standard output) at once, if it is a path; `whole` tells blocks from each other.
 
-    With a `writer`, what is pending is there, among what C puts there. Raises SinkError; UsageError if it is a
-    terminal, which bytes of packets could steer.
+    With a `writer`, what is pending is there, among what C puts there. `taken` says how many packets have been put, and
+    `packets_in` how many blocks have from an offset on. Raises SinkError; UsageError if it is a terminal, which bytes
+    of packets could steer.
     """
 
-    def __init__(self, to: str | Output, whole: WholeBlocks, writer: Writer | None = None) -> None:
+    def __init__(
+        self,
+        to: str | Output,
+        whole: WholeBlocks,
+        writer: Writer | None = None,
+        *,
+        taken: Callable[[], int],
+        packets_in: PacketsIn,
+    ) -> None:
         self._whole = whole
+        self._taken = taken
+        self._packets_in = packets_in
+        self._begun = False
+        self.saved = 0
+        """Of a regular file that failed, how many packets are in it."""
+
         self._blocks: list[bytes] = []
         self._waiting = 0
         self._size = 0
@@ -37,7 +56,8 @@ class Pending:
             writer.begin_file()
 
     def begin(self, header: bytes) -> None:
-        """Write at once what a file begins with: one that cannot be written is found before anything is captured.
+        """Write at once what a file begins with: one that cannot be written is found before anything is captured, and
+        is not left there, empty.
 
         A reader that is gone already is told by `flush`, as one that goes later. Raises SinkError.
         """
@@ -46,8 +66,10 @@ class Pending:
             self.flush()
         except SinkError as error:
             if error.errno != errno.EPIPE:
+                self._output.take_back()
                 raise
             self._untold = error
+        self._begun = True
 
     @property
     def size(self) -> int:
@@ -64,7 +86,11 @@ class Pending:
             if self._waiting >= FLUSH_SIZE:
                 self.flush()
         elif not self._writer.put(blocks):
-            self.flush()
+            try:
+                self.flush()
+            except SinkError:
+                self.saved -= self._packets_in(blocks, 0)
+                raise
             if not self._writer.put(blocks):  # larger than its buffer
                 self._write(blocks)
                 self._writer.count(len(blocks))
@@ -88,15 +114,38 @@ class Pending:
     def _write(self, blocks: bytes | memoryview) -> None:
         if self.failed or not blocks:
             return
+        kept = 0
+
+        def whole(some: bytes | memoryview, limit: int) -> int:
+            nonlocal kept
+            # what a file begins with is of no use in part
+            kept = self._whole(some, limit) if self._begun else 0
+            return kept
+
         try:
-            self._output.write(blocks, self._whole)
+            self._output.write(blocks, whole)
         except SinkError:
             self.failed = True
+            self.saved = self._taken() - self._packets_in(blocks, kept)
             raise
 
     def close(self) -> None:
         """Flush, and end the file. Raises SinkError, unless something has raised it before."""
         try:
             self.flush()
+            if not self.failed and self._output.is_deleted:
+                self.failed, number = True, self._taken()
+                lost = f"its {number} packets are lost" if number != 1 else "its one packet is lost"
+                raise DeletedError(f"{self._output.told} was deleted while it was written: {lost}")
         finally:
             self._output.close(quiet=self.failed)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file, in which something stays."""
+        return self._output.is_regular
+
+    @property
+    def moved_to(self) -> str | None:
+        """Where a file is that was moved while it was written."""
+        return self._output.moved_to

@@ -11,7 +11,7 @@ from typing import Protocol
 from xcapscript.diagnostics import escape
 from xcapscript.errors import UsageError
 from xcapscript.native.writer import NO_LIMIT, Writer
-from xcapscript.sinks.base import HookCounts, PacketSink, SinkError
+from xcapscript.sinks.base import DeletedError, HookCounts, PacketSink, SinkError
 from xcapscript.sinks.output import file_type
 from xcapscript.unit import EventSpec
 
@@ -52,6 +52,14 @@ class PacketFile(PacketSink, Protocol):
         """How many packets were taken; None when writing failed."""
 
     @property
+    def saved(self) -> int | None:
+        """How many of them are in a file that failed."""
+
+    @property
+    def moved_to(self) -> str | None:
+        """Where a file is that was moved."""
+
+    @property
     def size(self) -> int:
         """Bytes of the file so far, those not written yet included."""
 
@@ -87,6 +95,7 @@ class RotatingSink:
         self._seen = 0
         self._failed = False
         self._to_tell: SinkError | None = None
+        self._deleted: DeletedError | None = None
         self.complete = False
         self._begin_slice(clock())
 
@@ -107,6 +116,16 @@ class RotatingSink:
         """How many packets are in the files, without those that were overwritten; None when writing failed."""
         self._count()
         return None if self._failed else sum(self._counts.values())
+
+    @property
+    def saved(self) -> int | None:
+        """As `packets`, when writing failed."""
+        self._count()
+        return sum(self._counts.values()) if self._failed else None
+
+    @property
+    def moved_to(self) -> None:
+        """Whoever moves finished files knows where they are."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -133,10 +152,12 @@ class RotatingSink:
             self._next_slice(now)
 
     def close(self, counts: Mapping[str, HookCounts]) -> None:
-        """End the file that is open; the counts are of the whole run."""
+        """End the file that is open; the counts are of the whole run. A file that was deleted is told of only now."""
         self._tell()
         if self._file is not None:
             self._end_file(counts)
+        if self._deleted is not None:
+            raise self._deleted
 
     def _tell(self) -> None:
         if self._to_tell is not None:
@@ -190,6 +211,10 @@ class RotatingSink:
         self._count()
         try:
             self._attempt(lambda: file.close(counts))
+        except DeletedError as error:
+            # the next file has nothing to do with it
+            self._deleted = self._deleted or error
+            del self._counts[self._name]
         finally:
             self._file = None
             if self._writer is not None:
@@ -197,12 +222,15 @@ class RotatingSink:
 
     def _count(self) -> None:
         if self._file is not None:
-            self._counts[self._name] = self._file.packets or 0
+            self._counts[self._name] = self._file.packets or self._file.saved or 0
 
     def _attempt(self, what: Callable[[], None]) -> None:
         try:
             what()
+        except DeletedError:
+            raise
         except SinkError:
+            self._count()
             self._failed = True
             self._end = NEVER
             raise

@@ -14,7 +14,7 @@ import pytest
 
 from xcapscript.layout import PACKET, lay_out
 from xcapscript.sinks import pcapng
-from xcapscript.sinks.base import HookCounts, SinkError
+from xcapscript.sinks.base import DeletedError, HookCounts, SinkError
 from xcapscript.sinks.output import Output
 from xcapscript.sinks.pcapng import PcapngSink
 from xcapscript.sinks.pending import FLUSH_SIZE
@@ -278,7 +278,48 @@ def test_what_was_written_before_the_limit_is_readable(
         sink.close({})
     assert 10_000 - 300 < path.stat().st_size <= 10_000
     packets = sum(kind == 6 for kind, _ in blocks_of(path))
+    assert (sink.packets, sink.saved) == (None, packets)
     assert len(tshark(path, "frame.number")) == packets > 30
+
+
+@pytest.mark.parametrize("kept", [b"", b"the user's own"])
+def test_a_file_that_cannot_even_begin_is_not_left_behind(tmp_path: Path, kept: bytes) -> None:
+    path = tmp_path / "d.pcapng"
+    if kept:
+        path.write_bytes(kept)
+    with largest_file(20), pytest.raises(SinkError, match="File too large"):
+        PcapngSink(str(path), 128)
+    # what was there is somebody else's: its name, owner and mode stay
+    assert path.exists() == bool(kept)
+    assert not kept or path.stat().st_size == 0
+
+
+def test_a_file_that_is_deleted_is_told(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    path, other = tmp_path / "d.pcapng", tmp_path / "other"
+    for lose in (path.unlink, lambda: other.replace(path)):
+        other.write_text("x")
+        sink = PcapngSink(str(path), 128)
+        for _ in range(3):
+            sink.dump(make_spec(), TIME, memoryview(make_record(PING)))
+        sink.settle()
+        lose()
+        with pytest.raises(DeletedError, match=r"d.pcapng' was deleted while it was written: its 3 packets are lost$"):
+            sink.close({})
+        assert sink.packets is None
+
+
+def test_a_file_that_is_moved_is_followed(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker) -> None:
+    path, other, link = tmp_path / "d.pcapng", tmp_path / "other", tmp_path / "link"
+    path.touch()
+    link.symlink_to(path)
+    sink = PcapngSink(str(link), 128)
+    sink.dump(make_spec(), TIME, memoryview(make_record(PING)))
+    path.rename(other)
+    sink.close({})
+    assert (sink.packets, sink.moved_to) == (1, str(other))
+    sink = PcapngSink(str(path), 128)
+    sink.close({})
+    assert sink.moved_to is None
 
 
 def test_a_failure_at_the_end_is_told_once(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMaker) -> None:
@@ -305,6 +346,7 @@ def test_a_full_disk(tmp_path: Path, make_spec: SpecMaker, make_record: RecordMa
             sink.settle()
         sink.close({})
         assert len(tshark(path, "frame.number")) == sum(kind == 6 for kind, _ in blocks_of(path)) > 200
+        assert sink.saved == sum(kind == 6 for kind, _ in blocks_of(path))
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 

@@ -10,7 +10,7 @@ import dpkt
 import pytest
 
 from xcapscript.errors import UsageError
-from xcapscript.sinks.base import HookCounts, SinkError
+from xcapscript.sinks.base import DeletedError, HookCounts, SinkError
 from xcapscript.sinks.pcap import PcapSink
 from xcapscript.sinks.rotation import LATE, SECOND, RotatingSink, Rotation
 from xcapscript.unit import EventSpec
@@ -199,6 +199,19 @@ def test_a_next_file_that_cannot_be_opened_is_told_once(rotating: Callable[..., 
     assert run.sink.packets is None
     (tmp_path / "f1").rmdir()
     assert found(tmp_path) == {"f": [1]}
+
+
+def test_a_file_that_is_deleted_is_told_at_the_end_and_the_next_ones_are_written(
+    rotating: Callable[..., Rotating], tmp_path: Path
+) -> None:
+    run = rotating(size=100)
+    run.take(1)
+    (tmp_path / "f").unlink()
+    run.take(2, 3)
+    with pytest.raises(DeletedError, match="f' was deleted while it was written: its one packet is lost"):
+        run.sink.close(NO_COUNTS)
+    assert run.sink.packets == 2
+    assert found(tmp_path) == {"f1": [2], "f2": [3]}
 
 
 def test_what_fails_when_the_last_packets_are_written_is_told_at_the_end(
