@@ -225,3 +225,20 @@ def test_a_file_that_is_moved_meanwhile_is_told(net: Network, tmp_path: Path) ->
     assert done.status == 0
     assert f"3 packets written to {out}, which was moved to {moved}" in done.err
     assert len(sh(f"tshark -r {moved} 2>/dev/null").splitlines()) == 3
+
+
+def test_a_reader_that_has_seen_enough_ends_it_without_a_word(net: Network) -> None:
+    ping = net.in_a("ping -q -i 0.05 10.78.0.2").split()
+    pinging = subprocess.Popen(ping, stdout=subprocess.DEVNULL)
+    try:
+        command = f"{XCAP[0]} -i {net.right} -e '{RX}' -t -nn --time 50s | head -1; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, timeout=PATIENCE)
+    finally:
+        pinging.kill()
+        pinging.wait()
+    assert done.returncode == 0
+    assert "ICMP echo request" in done.stdout
+    attached, counts, reading = sorted(done.stderr.splitlines())
+    assert attached == "1 probe attached"
+    assert " matched, " in counts
+    assert reading.startswith("reading from file -")

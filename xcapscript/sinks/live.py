@@ -7,8 +7,11 @@ import os
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from threading import Thread
+from typing import IO
 
 from xcapscript.sinks.base import HookCounts, SinkError
 from xcapscript.sinks.output import Output
@@ -18,6 +21,7 @@ from xcapscript.unit import EventSpec
 # before what the user gives, as that may end with an expression
 _COMMAND = ("tcpdump", "-l", "-r", "-")
 _STDOUT = 1
+_BROKEN = b"tcpdump: Unable to write output: "
 _PATIENCE = 10
 """Seconds that tcpdump has to say what it thinks of its options."""
 
@@ -48,12 +52,17 @@ class TcpdumpSink:
         try:
             # Ctrl-C is ours alone: tcpdump ends when it has shown everything.
             with _told_if_missing():
-                self._process = subprocess.Popen([*_COMMAND, *flags], stdin=reading, start_new_session=True)
+                self._process = subprocess.Popen(
+                    [*_COMMAND, *flags], stdin=reading, stderr=subprocess.PIPE, start_new_session=True
+                )
         except SinkError:
             os.close(writing)
             raise
         finally:
             os.close(reading)
+        # a daemon: a second Ctrl-C ends everything at once
+        self._complaints = Thread(target=_hand_on, args=(self._process.stderr,), daemon=True)
+        self._complaints.start()
         self._ended = False
         self._pipe = PcapSink(Output("the pipe to tcpdump", descriptor=writing), snaplen)
 
@@ -74,6 +83,7 @@ class TcpdumpSink:
         self._attempt(lambda: self._pipe.close(counts))
         if not self._ended and self._process.wait():
             self._fail()
+        self._complaints.join()
 
     def _attempt(self, what: Callable[[], None]) -> None:
         try:
@@ -87,10 +97,20 @@ class TcpdumpSink:
 
     def _fail(self) -> None:
         self._ended = True
+        self._complaints.join()
         status = self._process.returncode
         enough = status in (0, -signal.SIGPIPE) or _nobody_reads(_STDOUT)
         how = f"with status {status}" if status >= 0 else f"by signal {-status} ({signal.strsignal(-status)})"
         raise SinkError(f"tcpdump has ended {how}", errno=errno.EPIPE if enough else None)
+
+
+def _hand_on(complaints: IO[bytes]) -> None:
+    """What tcpdump says, to standard error; but not that its reader has seen enough, of which others die in silence."""
+    with complaints:
+        for line in complaints:
+            if not (line.startswith(_BROKEN) and _nobody_reads(_STDOUT)):
+                sys.stderr.write(line.decode(errors="backslashreplace"))
+                sys.stderr.flush()
 
 
 def _nobody_reads(descriptor: int) -> bool:
