@@ -64,7 +64,7 @@ BUILTINS = {
         Builtin("elapsed", U64, "xcap_elapsed", Needs.NOTHING, "ns since the run began"),
         Builtin("nsecs", U64, "xcap_nsecs", Needs.NOTHING, "time of the hit, ns since boot (CLOCK_MONOTONIC)"),
         Builtin("hook", InternedType(), None, Needs.NOTHING, "the hook, as the script names it"),
-        Builtin("func", InternedType(), None, Needs.NOTHING, "the kernel's name of the function or tracepoint"),
+        Builtin("func", InternedType(), None, Needs.NOTHING, "name of the function or tracepoint, else of the hook"),
         Builtin(
             "netns", U32, "xcap_netns", Needs.SKB, "inode of the network namespace, as in /proc/PID/ns/net (0: unknown)"
         ),

@@ -281,3 +281,14 @@ def test_what_is_not_in_a_map_of_strings_is_no_text() -> None:
 def test_a_parameter_cannot_steer_the_terminal() -> None:
     done = run("-e", "begin { print($1); exit; }", "\x1b[31m\udcff")
     assert done.out == "\\x1b[31m\\xff\n"
+
+
+@pytest.mark.parametrize("loop", ['while (x) asm volatile("" : "+r"(x));', "for (u64 i = 0; i < x; i++) x ^= i * x;"])
+def test_a_loop_without_an_end_that_the_kernel_sees_is_explained(loop: str) -> None:
+    program = (
+        f'c """\nstatic u64 forever(u64 x)\n{{\n    {loop}\n    return x;\n}}\n"""\nbegin {{ print(forever(nsecs)); }}'
+    )
+    done = run("-e", program)
+    assert done.status == 1, done.err
+    assert "-e:4:5: error: the kernel cannot see that this loop ends" in done.err
+    assert "bound it by a constant" in done.err

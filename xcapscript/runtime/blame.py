@@ -22,6 +22,14 @@ VERDICT = re.compile(
     r"^(?!\d+: |;|R\d+\w*=|processed |from |\s|caller|callee|frame|func#|last_idx|regs=|parent |bpf: |$)(.+)$",
     re.MULTILINE,
 )
+STATES = ("cur state: ", "old state: ")
+"""Not verdicts, but what registers held."""
+
+NO_END = re.compile(r"infinite loop detected|back-edge from insn|[Pp]rogram +(is )?too large|jumps is too complex")
+LOOP = re.compile(r"\b(?:while|for|do|goto)\b")
+COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"', re.DOTALL)
+ENDLESS = "the kernel cannot see that this loop ends, or not before a million instructions"
+BOUND_IT = "bound it by a constant: for (int i = 0; i < 64 && ...; i++)"
 PLACE = re.compile(r"^; .* @ (?P<file>.+):(?P<line>\d+)$", re.MULTILINE)
 
 
@@ -67,6 +75,18 @@ def _in_c(unit: Unit, name: str, line: int) -> Span | None:
     return None
 
 
+def _endless(unit: Unit, log: str) -> Span | None:
+    """The loop in the script's own C whose end the verifier did not see: elsewhere there is none."""
+    if not NO_END.search(log):
+        return None
+    for text in unit.c_texts:
+        blank = COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text.text)
+        if loop := LOOP.search(blank):
+            line = text.line + blank.count("\n", 0, loop.start())
+            return _in_c(unit, text.source.name, line)
+    return None
+
+
 def blame_verifier(unit: Unit, function: str, reason: str, log: str) -> NoReturn:
     """Raise what explains a program that the kernel refused."""
     program = next(p for p in unit.programs if function in (p.function, p.entry, p.turn))
@@ -77,7 +97,9 @@ def blame_verifier(unit: Unit, function: str, reason: str, log: str) -> NoReturn
     if TOO_LONG in reason:
         message = f"the program for '{program.hook}' is {reason}, of at most 32767"
         raise KernelError(message, advice="split its clause, or shorten its expression", log=log)
-    verdicts = VERDICT.findall(log)
+    verdicts = [text for text in VERDICT.findall(log) if not text.startswith(STATES)]
+    if (loop := _endless(unit, log)) is not None:
+        raise ScriptError([Diagnostic(Code.COMPILE, ENDLESS, loop, (BOUND_IT,))])
     places = PLACE.findall(log)
     span = program.span
     name, line = places[-1] if places and places[-1][0] == span.source.name else (span.source.name, str(span.line))

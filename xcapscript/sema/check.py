@@ -248,7 +248,7 @@ class Statements:
                 case ast.String() | ast.Parameter() if number == 0:
                     path = self._file_name(argument)
                 case ast.Keyword(ast.Name("snaplen"), value):
-                    snaplen = self.expressions.constant(value, "snaplen", 1, LARGEST_SNAPLEN)
+                    snaplen = self.expressions.constant(value, "snaplen", 0, LARGEST_SNAPLEN)
                 case _:
                     hint = 'write dump("drops.pcapng") or dump("drops.pcapng", snaplen=128)'
                     refuse(Code.BAD_CALL, argument, "dump takes a file name in quotes, and snaplen=BYTES", hint)

@@ -36,7 +36,7 @@ class Given:
     def place_name(self, name: str) -> Expression:
         """`hook` and `func`, which are known before; but which of a wildcard's functions was hit is not."""
         names = self.hook.attachment.names
-        if name == "hook":
+        if name == "hook" or self.hook.attachment.devices:
             return Text(self.hook.name, InternedType())
         if len(names) > 1:
             return PlaceName(names, InternedType())

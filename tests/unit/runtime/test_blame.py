@@ -268,3 +268,36 @@ def test_a_buffer_that_there_is_no_memory_for_can_be_smaller() -> None:
     with pytest.raises(KernelError, match="no memory for the buffer") as error:
         blame_compiler(UNIT, "could not open bpf map: xcap_events, error: Cannot allocate memory\n", died=False)
     assert "--buffer-size" in (error.value.advice or "")
+
+
+ENDLESS = """\
+38: (15) if r0 == 0x0 goto pc+1       ; R0=scalar(umin=1)
+39: (55) if r0 != 0x0 goto pc-1       ; R0=scalar(umin=1)
+infinite loop detected at insn 39
+cur state: R0=scalar(umin=1) R6=map_value(map=xcap_counts,ks=4,vs=72) R10=fp0 fp-8=00000
+old state: R0=Pscalar(umin=1) R6=map_value(map=xcap_counts,ks=4,vs=72) R10=fp0 fp-8=00000
+processed 41 insns (limit 1000000) max_states_per_insn 0 total_states 4 peak_states 4 mark_read 0
+"""
+
+OWN_C = Source(
+    "own.xcap",
+    'c """\n/* while it lasts\n   for ever */\nstatic u64 f(u64 x)\n{\n    while (x) { }\n    return x;\n}\n"""\n'
+    "rx { print(f(1)); }\n",
+)
+
+
+@pytest.mark.parametrize("log", [ENDLESS, TOO_LONG])
+def test_a_loop_in_the_scripts_own_c_is_pointed_at(log: str) -> None:
+    start, end = OWN_C.text.index('"""') + 3, OWN_C.text.rindex('"""')
+    looping = replace(unit(OWN_C), c_texts=(OWN_C.span(start, end),))
+    with pytest.raises(ScriptError) as caught:
+        blame_verifier(looping, "xcap_probe_0", "", log)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code is Code.COMPILE
+    assert "cannot see that this loop ends" in diagnostic.message
+    assert diagnostic.span.text == "while (x) { }"
+    assert diagnostic.span.line == 6
+
+
+def test_where_the_script_has_no_loop_it_is_not_blamed_for_one() -> None:
+    assert refused("xcap_probe_0", ENDLESS).message.endswith(": infinite loop detected at insn 39")
