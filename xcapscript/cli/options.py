@@ -136,46 +136,11 @@ def parse_options(arguments: Sequence[str]) -> Options:
     wants_none = found.help or found.doctor or found.install_extcap or (found.explain, found.list) != (None, None)
     prompts = not wants_none and found.program is None and not files
     check_together(found, parser.get_default, [*files, *words], prompts=prompts)
-    return Options(
-        program=found.program,
-        files=tuple(files),
-        arguments=tuple(words),
-        named=named,
-        list=found.list,
-        write=found.write,
-        count=found.count,
-        snaplen=found.snaplen,
-        # tcpdump's word for all
-        interface=None if found.interface == "any" else found.interface,
-        time=found.time,
-        command=found.command,
-        no_names=found.no_names,
-        quiet=found.quiet,
-        why=found.why,
-        verbose=found.verbose,
-        check=found.check,
-        dump=found.dump,
-        output=found.output,
-        format=found.format,
-        fmt=found.fmt,
-        diff=found.diff,
-        help=found.help,
-        process=found.process,
-        last=found.last,
-        explain=found.explain,
-        file_size=found.file_size,
-        file_seconds=found.file_seconds,
-        file_count=found.file_count,
-        at_once=found.at_once,
-        tcpdump=found.tcpdump,
-        install_extcap=found.install_extcap,
-        flame=found.flame,
-        progress=found.progress,
-        doctor=found.doctor,
-        buffer=found.buffer and Buffer(found.buffer),
-        buffer_size=found.buffer_size,
-        prompts=prompts,
-    )
+    given = {name: value for name, value in vars(found).items() if name != "words"}
+    # tcpdump's word for all
+    given["interface"] = None if found.interface == "any" else found.interface
+    given["buffer"] = found.buffer and Buffer(found.buffer)
+    return Options(**given, files=tuple(files), arguments=tuple(words), named=named, prompts=prompts)
 
 
 def wishes(options: Options) -> Wishes:
