@@ -102,11 +102,5 @@ XCAP_INLINE int xcap_find_mbuf(struct xcap_hit *hit, u64 mbuf, const struct xcap
 	u64 count = length < XCAP_WINDOW ? length : XCAP_WINDOW;
 
 	hit->window_len = xcap_read_mbuf(hit, window, count, XCAP_WINDOW);
-	if (hit->window_len < count)
-		hit->cap_len = hit->window_len;
-	if (!hit->window_len)
-		return 0;
-	if (link == XCAP_DLT_RAW)
-		return (window[0] >> 4) == 4 || (window[0] >> 4) == 6;
-	return 1;
+	return xcap_has_begun(hit, window, count, link);
 }

@@ -78,8 +78,7 @@ XCAP_INLINE long xcap_read_piece_of(const int user, u8 *to, u64 count, const u64
 	if (count > most)
 		return -1;
 	count = xcap_bounded(count, most);
-	return user ? bpf_probe_read_user(to, count, (const void *)from) :
-		      bpf_probe_read_kernel(to, count, (const void *)from);
+	return xcap_read_memory(user, to, count, from);
 }
 
 /* Where the next piece lies: struct iovec and struct kvec are alike. */

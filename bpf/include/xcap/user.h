@@ -30,6 +30,16 @@ XCAP_INLINE u64 xcap_read_user(struct xcap_hit *hit, u64 start, u8 *to, u64 coun
 	return 0;
 }
 
+/* Whether there is a packet, of which `count` bytes were asked for: of those that could not be read it has none. */
+XCAP_INLINE int xcap_has_begun(struct xcap_hit *hit, const u8 *window, u64 count, const u32 link)
+{
+	if (hit->window_len < count)
+		hit->cap_len = hit->window_len;
+	if (!hit->window_len)
+		return 0;
+	return link != XCAP_DLT_RAW || (window[0] >> 4) == 4 || (window[0] >> 4) == 6;
+}
+
 /* Where a packet is that has `length` bytes at `start`; and its first bytes. 0 if there is none. */
 XCAP_INLINE int xcap_find_buffer(struct xcap_hit *hit, u64 start, u32 length, const u32 link, u8 *window)
 {
@@ -43,13 +53,7 @@ XCAP_INLINE int xcap_find_buffer(struct xcap_hit *hit, u64 start, u32 length, co
 	u64 count = length < XCAP_WINDOW ? length : XCAP_WINDOW;
 
 	hit->window_len = xcap_read_user(hit, start, window, count, XCAP_WINDOW);
-	if (hit->window_len < count)
-		hit->cap_len = hit->window_len;
-	if (!hit->window_len)
-		return 0;
-	if (link == XCAP_DLT_RAW)
-		return (window[0] >> 4) == 4 || (window[0] >> 4) == 6;
-	return 1;
+	return xcap_has_begun(hit, window, count, link);
 }
 
 /* What a function was entered with, when it returns; and which call of it that was: no other of the same thread that is
@@ -109,34 +113,4 @@ XCAP_INLINE void xcap_describe_user(struct xcap_hit *hit, const u32 direction)
 	event->netns = xcap_own_netns();
 	bpf_get_current_comm(event->comm, sizeof(event->comm));
 	__builtin_memset(event->ifname, 0, sizeof(event->ifname));
-}
-
-/* As xcap_peek(): a number of the program's memory. */
-XCAP_INLINE u64 xcap_peek_user(struct xcap_counters *counters, u64 address, u32 size)
-{
-	u64 number = 0;
-	u32 word = 0;
-	u16 half = 0;
-	u8 byte = 0;
-	long failed;
-
-	if (size == 8)
-		failed = bpf_probe_read_user(&number, 8, (const void *)address);
-	else if (size == 4)
-		failed = bpf_probe_read_user(&word, 4, (const void *)address), number = word;
-	else if (size == 2)
-		failed = bpf_probe_read_user(&half, 2, (const void *)address), number = half;
-	else
-		failed = bpf_probe_read_user(&byte, 1, (const void *)address), number = byte;
-	if (!failed)
-		return number;
-	counters->bad_reads++;
-	return 0;
-}
-
-XCAP_INLINE void xcap_peek_user_string(struct xcap_counters *counters, char *to, u32 size, u64 address)
-{
-	__builtin_memset(to, 0, size);
-	if (bpf_probe_read_user_str(to, size, (const void *)address) < 0)
-		counters->bad_reads++;
 }

@@ -94,8 +94,15 @@ XCAP_INLINE u64 xcap_scalar(u64 *room, u64 pointer)
 	return *(volatile u64 *)room;
 }
 
-/* A number of kernel memory, without sign; 0, and counted, if it cannot be read. */
-XCAP_INLINE u64 xcap_peek(struct xcap_counters *counters, u64 address, u32 size)
+/* Read memory of the kernel, or, with `user`, of the program that runs. */
+XCAP_INLINE long xcap_read_memory(const int user, void *to, u64 size, u64 from)
+{
+	return user ? bpf_probe_read_user(to, size, (const void *)from) :
+		      bpf_probe_read_kernel(to, size, (const void *)from);
+}
+
+/* A number of memory, without sign; 0, and counted, if it cannot be read. */
+XCAP_INLINE u64 xcap_peek_at(const int user, struct xcap_counters *counters, u64 address, u32 size)
 {
 	u64 number = 0;
 	u32 word = 0;
@@ -104,24 +111,41 @@ XCAP_INLINE u64 xcap_peek(struct xcap_counters *counters, u64 address, u32 size)
 	long failed;
 
 	if (size == 8)
-		failed = bpf_probe_read_kernel(&number, 8, (const void *)address);
+		failed = xcap_read_memory(user, &number, 8, address);
 	else if (size == 4)
-		failed = bpf_probe_read_kernel(&word, 4, (const void *)address), number = word;
+		failed = xcap_read_memory(user, &word, 4, address), number = word;
 	else if (size == 2)
-		failed = bpf_probe_read_kernel(&half, 2, (const void *)address), number = half;
+		failed = xcap_read_memory(user, &half, 2, address), number = half;
 	else
-		failed = bpf_probe_read_kernel(&byte, 1, (const void *)address), number = byte;
+		failed = xcap_read_memory(user, &byte, 1, address), number = byte;
 	if (!failed)
 		return number;
 	counters->bad_reads++;
 	return 0;
 }
 
-/* A string of kernel memory, zeros behind it. */
+XCAP_INLINE u64 xcap_peek(struct xcap_counters *counters, u64 address, u32 size)
+{
+	return xcap_peek_at(0, counters, address, size);
+}
+
+XCAP_INLINE u64 xcap_peek_user(struct xcap_counters *counters, u64 address, u32 size)
+{
+	return xcap_peek_at(1, counters, address, size);
+}
+
+/* A string of memory, zeros behind it. */
 XCAP_INLINE void xcap_peek_string(struct xcap_counters *counters, char *to, u32 size, u64 address)
 {
 	__builtin_memset(to, 0, size);
 	if (bpf_probe_read_kernel_str(to, size, (const void *)address) < 0)
+		counters->bad_reads++;
+}
+
+XCAP_INLINE void xcap_peek_user_string(struct xcap_counters *counters, char *to, u32 size, u64 address)
+{
+	__builtin_memset(to, 0, size);
+	if (bpf_probe_read_user_str(to, size, (const void *)address) < 0)
 		counters->bad_reads++;
 }
 
