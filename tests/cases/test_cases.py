@@ -93,8 +93,10 @@ def without_known(text: str) -> str:
         skipped = 1000
         if re.match(r" +(hook|options|type|builtin|field|argument|maps\[\d+\]): ", line):
             skipped = depth
-        if match := re.match(r" +type: (IntType bits=(\d+) signed=(\w+)|(\w+)Type(?: \w+=(?:'([^']*)'|(\S+)))?)", line):
-            sign = "u" if match[3] == "False" else ""
+        if match := re.match(
+            r" +type: (IntType bits=(\d+)( signed=True)?|(\w+)Type(?: \w+=(?:'([^']*)'|(\S+)))?)", line
+        ):
+            sign = "" if match[3] else "u"
             kind = (
                 f"{sign}int{match[2]}" if match[2] else " ".join(filter(None, (match[4].lower(), match[5], match[6])))
             )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
+from typing import Any
 
+from xcapscript.codegen.program import filters_of
 from xcapscript.codegen.stmt import LINE_DIRECTIVE
 from xcapscript.compiler import Compiled
 from xcapscript.ir import Program
@@ -32,8 +34,8 @@ def _filters(program: Program) -> Iterator[str]:
     """The instructions of each expression, once, as `tcpdump -d` shows them."""
     seen: list[Filter] = []
     for probe in program.probes:
-        for expression in (probe.filter, *probe.inner):
-            if expression is None or expression in seen:
+        for expression in filters_of(probe):
+            if expression in seen:
                 continue
             seen.append(expression)
             for link, code in (("Ethernet", expression.ethernet), ("raw IP", expression.raw)):
@@ -48,19 +50,19 @@ def _instructions(code: Instructions | None) -> str:
 
 
 def _tree(label: str, node: object, depth: int) -> Iterator[str]:
-    """One line a node, its fields below it; spans as line and column."""
+    """One line a node, its fields below it, but for those that nobody has set; spans as line and column."""
     head = "  " * depth + (f"{label}: " if label else "")
     if isinstance(node, Span):
         return
     if is_dataclass(node) and not isinstance(node, type):
         span = getattr(node, "span", None)
         place = f" @{span.line}:{span.column}" if isinstance(span, Span) else ""
-        simple = [f for f in fields(node) if not _is_compound(getattr(node, f.name))]
-        values = " ".join(f"{f.name}={_short(getattr(node, f.name))}" for f in simple if f.name != "span")
-        yield f"{head}{type(node).__name__}{place}{' ' + values if values else ''}"
-        for field in fields(node):
-            if field not in simple:
-                yield from _tree(field.name, getattr(node, field.name), depth + 1)
+        members = {f.name: getattr(node, f.name) for f in fields(node) if not _is_unset(f, getattr(node, f.name))}
+        simple = (f" {name}={_short(value)}" for name, value in members.items() if not _is_compound(value))
+        yield f"{head}{type(node).__name__}{place}{''.join(simple)}"
+        for name, value in members.items():
+            if _is_compound(value):
+                yield from _tree(name, value, depth + 1)
     elif isinstance(node, tuple) and node and isinstance(node[0], tuple):
         yield f"{head}{len(node)} of {node[0]!r} ..."
     elif isinstance(node, tuple):
@@ -70,8 +72,17 @@ def _tree(label: str, node: object, depth: int) -> Iterator[str]:
         yield f"{head}{_short(node)}"
 
 
+def _is_unset(field: Field[Any], value: object) -> bool:
+    """Whether a field has its default, which a new one then does not add to every node; spans are told as places."""
+    if isinstance(value, Span):
+        return True
+    if field.default_factory is not MISSING:
+        return bool(value == field.default_factory())
+    return field.default is not MISSING and value == field.default
+
+
 def _is_compound(value: object) -> bool:
-    return (is_dataclass(value) or (isinstance(value, tuple) and bool(value))) and not isinstance(value, Span)
+    return is_dataclass(value) or (isinstance(value, tuple) and bool(value))
 
 
 def _short(value: object) -> str:

@@ -194,6 +194,11 @@ def test_every_stage_is_shown_on_standard_output(stage: str, text: str, capsys: 
     assert text in capsys.readouterr().out
 
 
+def test_expressions_among_conditions_are_shown_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert xcap("--dump", "cbpf", "-e", 'rx /icmp or comm == "ping"/') == (OK, "")
+    assert capsys.readouterr().out.startswith("# icmp (Ethernet)\n(000) ")
+
+
 def test_hooks_are_listed_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert xcap("-l", "*kfree_skb") == (OK, "")
     assert capsys.readouterr().out.splitlines() == ["rawtracepoint:kfree_skb", "tracepoint:skb:kfree_skb"]
