@@ -94,6 +94,16 @@ def test_with_capabilities_alone_it_captures() -> None:
     assert found["CAP_NET_ADMIN"] == "no"
 
 
+def test_without_btf_it_says_what_works_all_the_same() -> None:
+    """As on a kernel that was built without: the directory is hidden from it."""
+    status, lines = doctor(["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$0" "$@"'])
+    found = marks(lines)
+    assert status == 3
+    assert found["BTF"] == found["typed"] == found["all together"] == "no"
+    assert found["tracepoint"] == found["xdp"] == found["tc"] == found["socket"] == "ok"
+    assert lines[-1] == "xcap cannot capture on this machine: see above."
+
+
 def test_a_terminal_sees_colours() -> None:
     ours, theirs = pty.openpty()
     with subprocess.Popen([*XCAP, "--doctor"], stdout=theirs, env={**os.environ, "NO_COLOR": ""}) as process:

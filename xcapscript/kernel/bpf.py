@@ -20,13 +20,23 @@ from mmap import PAGESIZE
 from pathlib import Path
 
 from xcapscript.errors import KernelError
-from xcapscript.kernel.libbpf import BatchOptions, LinkOptions, MapInfo, ProgramInfo, RunOptions, check, libc, load
+from xcapscript.kernel.libbpf import (
+    ENOTSUPP,
+    BatchOptions,
+    LinkOptions,
+    MapInfo,
+    ProgramInfo,
+    RunOptions,
+    check,
+    libc,
+    load,
+    words,
+)
 
 _BATCH = 1024
 _TOKEN_SIZE = 8  # of a hash map's batch token (4 is used); an array's is as big as its key
-_ENOTSUPP = 524  # the kernel's own, not in errno.h
 # EINVAL and EPERM: an older kernel, or a filter of system calls that has not heard of the command.
-_UNSUPPORTED = {errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP, _ENOTSUPP}
+_UNSUPPORTED = {errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP, ENOTSUPP}
 
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 _PERF_TYPE_SOFTWARE = 1
@@ -273,7 +283,7 @@ def _batches(fd: int, key_size: int, value_size: int) -> Iterator[list[tuple[byt
                 yield found
                 return
             case _:
-                raise OSError(error, os.strerror(error))
+                raise OSError(error, words(error))
         token = following
 
 

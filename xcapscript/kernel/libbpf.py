@@ -6,6 +6,7 @@ Signatures are those of libbpf 0.6 and later (bpf.h, btf.h, libbpf.h), which sti
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import os
 from typing import Any
@@ -15,6 +16,9 @@ from xcapscript.errors import KernelError
 # Upstream's libbcc has a libbpf of its own inside; Debian's brings libbpf.so.1 along.
 _NAMES = ("libbpf.so.1", "libbpf.so.0", "libbcc.so.0")
 _SINCE_0_6 = "btf__type_cnt"
+
+ENOTSUPP = 524
+"""The kernel's own for what it cannot do, which no errno.h has."""
 
 PRINTF = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 """btf_dump_printf_fn_t: context, format, and a va_list, which x86-64 and arm64 both pass as a pointer."""
@@ -214,15 +218,20 @@ def libc() -> ctypes.CDLL:
 def check(result: int) -> int:
     """`result` of a call that answers with a negative number when it fails; then OSError with its errno."""
     if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        raise OSError(ctypes.get_errno(), words(ctypes.get_errno()))
     return result
+
+
+def words(number: int) -> str:
+    """What an errno of the kernel means."""
+    return os.strerror(errno.EOPNOTSUPP if number == ENOTSUPP else number)
 
 
 def check_pointer(pointer: int | None) -> int:
     """`pointer` of a call that answers NULL, or an error as a pointer as libbpf before 1.0; then OSError."""
     error = load().libbpf_get_error(pointer)
     if error or not pointer:
-        raise OSError(abs(error), os.strerror(abs(error)))
+        raise OSError(abs(error), words(abs(error)))
     return pointer
 
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xcapscript.kernel.libbpf import BtfInfo, LoadOptions, check, check_pointer
+from xcapscript.kernel.libbpf import BtfInfo, LoadOptions, check, check_pointer, words
 from xcapscript.kernel.libbpf import load as libbpf
 
 BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_TRACING = 1, 3, 6, 26
@@ -52,7 +52,7 @@ class Refused(OSError):
     """The kernel refused a program; `log` is the verifier's."""
 
     def __init__(self, number: int, log: str) -> None:
-        super().__init__(number, os.strerror(number))
+        super().__init__(number, words(number))
         self.log = log
 
 
@@ -161,7 +161,11 @@ def macros() -> dict[str, int]:
 def _btf_ids(names: tuple[str, ...], kind: int) -> dict[str, int]:
     """The BTF ids of the kernel's functions or structs; 0 where there is none, which no program gets loaded with."""
     library = libbpf()
-    btf = library.btf__load_vmlinux_btf()
+    try:
+        btf = check_pointer(library.btf__load_vmlinux_btf())
+    except OSError:
+        # a kernel without BTF, where programs that ask for none of them work all the same
+        return dict.fromkeys(names, 0)
     try:
         return {name: max(0, int(library.btf__find_by_name_kind(btf, name.encode(), kind))) for name in names}
     finally:

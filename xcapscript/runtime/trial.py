@@ -22,7 +22,7 @@ from pathlib import Path
 from xcapscript.errors import KernelError
 from xcapscript.kernel import bpf, kprobes, uprobes
 from xcapscript.kernel.features import AttachType, ProgramType, smallest_program
-from xcapscript.kernel.libbpf import check, libc
+from xcapscript.kernel.libbpf import ENOTSUPP, check, libc, words
 from xcapscript.kernel.rights import and_list, capabilities, missing, reasons_for_refusal
 from xcapscript.kernel.tracefs import Tracefs
 from xcapscript.kernel.typed import Load
@@ -35,7 +35,6 @@ FUNCTION = "ip_rcv"
 
 TRACEPOINT, RAW_TRACEPOINT = ("net", "netif_receive_skb"), "kfree_skb"
 
-_ENOTSUPP = 524
 _SOL_XDP, _AF_XDP = 283, 44
 _XDP_RX_RING, _XDP_UMEM_REG, _XDP_UMEM_FILL_RING, _XDP_UMEM_COMPLETION_RING = 2, 4, 5, 6
 _XDP_COPY = 2
@@ -90,9 +89,9 @@ def try_kind(name: str) -> Outcome:
 
 
 def _words(error: OSError) -> str:
-    if error.errno in (_ENOTSUPP, errno.EOPNOTSUPP):
+    if error.errno in (ENOTSUPP, errno.EOPNOTSUPP):
         return "this kernel does not have it"
-    return f"the kernel refuses it: {os.strerror(error.errno or 0)}"
+    return f"the kernel refuses it: {words(error.errno or 0)}"
 
 
 def _attached(attachment: Attachment, how: Load, result: int = 0) -> str:

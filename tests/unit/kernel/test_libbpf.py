@@ -44,6 +44,13 @@ def test_a_negative_result_is_an_oserror() -> None:
         libbpf.check(-1)
 
 
+def test_an_errno_that_only_the_kernel_knows_has_words() -> None:
+    ctypes.set_errno(libbpf.ENOTSUPP)
+    with pytest.raises(OSError, match="Operation not supported") as caught:
+        libbpf.check(-1)
+    assert caught.value.errno == libbpf.ENOTSUPP
+
+
 def test_an_error_as_a_pointer_is_an_oserror() -> None:
     assert libbpf.check_pointer(0x1000) == 0x1000
     with pytest.raises(FileNotFoundError):

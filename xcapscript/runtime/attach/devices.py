@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -40,9 +39,7 @@ def _at_one(attachment: Attachment, device: Device, attach: Callable[[int, Devic
     except NotFound as error:
         raise KernelError(error.message, advice=" ".join(error.hints) or None) from error
     except OSError as error:
-        message = (
-            f"cannot attach to {attachment.kind}:{attachment.target} at '{device}': {os.strerror(error.errno or 0)}"
-        )
+        message = f"cannot attach to {attachment.kind}:{attachment.target} at '{device}': {error.strerror}"
         advice = RIGHTS if error.errno in (errno.EPERM, errno.EACCES) else None
         raise KernelError(message, advice=advice) from error
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Sequence
 
 from xcapscript.errors import KernelError
 from xcapscript.kernel.bpf import open_raw_tracepoint
+from xcapscript.kernel.libbpf import ENOTSUPP
 from xcapscript.unit import Attachment
-
-KERNELS_OWN = 524  # ENOTSUPP, which no errno.h has
 
 
 def attach(attachment: Attachment, programs: Sequence[int], _cookies: Sequence[int]) -> list[int]:
@@ -24,7 +22,7 @@ def attach(attachment: Attachment, programs: Sequence[int], _cookies: Sequence[i
             refused = error
     if refused is not None and not found:
         where = f"{attachment.kind}:{attachment.target}"
-        no_trampolines = refused.errno in (errno.EOPNOTSUPP, errno.EPERM, KERNELS_OWN)
+        no_trampolines = refused.errno in (errno.EOPNOTSUPP, errno.EPERM, ENOTSUPP)
         advice = f"this kernel has no BPF trampolines: write kprobe:{attachment.target}" if no_trampolines else None
-        raise KernelError(f"cannot attach to {where}: {os.strerror(refused.errno or 0)}", advice=advice) from refused
+        raise KernelError(f"cannot attach to {where}: {refused.strerror}", advice=advice) from refused
     return found
