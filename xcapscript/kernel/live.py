@@ -22,6 +22,7 @@ from xcapscript.types import EnumType, StructType
 BTF_FILES = Path("/sys/kernel/btf")
 KPROBE_EVENTS = Path("/sys/bus/event_source/devices/kprobe/type")
 VMLINUX = "vmlinux"
+FENTRY = "BPF_TRACE_FENTRY"
 
 
 class LiveKernel:
@@ -55,8 +56,13 @@ class LiveKernel:
         return frozenset(line.partition(" ")[0] for line in text.splitlines())
 
     def attaches(self, kind: str) -> bool:
-        """A kernel without kprobes has no perf events of that type; with BTF it has fentry where it has kprobes."""
-        return kind not in ("kprobe", "fentry") or KPROBE_EVENTS.exists()
+        """A kernel without kprobes has no perf events of that type, and no fentry; nor has one before Linux 5.5
+        (fec56f5890d9), which does not know the constant.
+        """
+        if not KPROBE_EVENTS.exists():
+            return False
+        types = self._enum_if_known("bpf_attach_type") if kind == "fentry" else None
+        return kind != "fentry" or (types is not None and any(name == FENTRY for _, name in types.members))
 
     def function(self, name: str, module: str = "") -> Function | None:
         symbol = self.symbols.symbol(name)
@@ -166,7 +172,7 @@ class LiveKernel:
         return places.cgroup(text)
 
     def _enum_if_known(self, name: str) -> EnumType | None:
-        # A tracepoint can be used without the names of its enums' members.
+        # A tracepoint can be used without the names of its enums' members, and kprobes on a kernel without BTF.
         try:
             return self.btf.enum(name)
         except KernelError:

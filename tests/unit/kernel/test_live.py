@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from xcapscript.errors import KernelError
@@ -48,3 +50,36 @@ def test_a_tracepoint_can_be_had_without_btf(monkeypatch: pytest.MonkeyPatch) ->
     assert found.fields[0].type == EnumType("skb_drop_reason", ())
     with pytest.raises(KernelError):
         kernel.enum("skb_drop_reason")
+
+
+class AttachTypes:
+    """A kernel whose BTF knows these constants."""
+
+    def __init__(self, *names: str) -> None:
+        self.members = tuple(enumerate(names))
+
+    def enum(self, name: str) -> EnumType | None:
+        return EnumType(name, self.members) if name == "bpf_attach_type" else None
+
+
+@pytest.mark.parametrize(
+    ("btf", "fentry"),
+    [
+        (AttachTypes("BPF_CGROUP_UDP4_RECVMSG"), False),  # Linux 5.4
+        (AttachTypes("BPF_TRACE_RAW_TP", "BPF_TRACE_FENTRY"), True),  # 5.5
+        (NoBtf(), False),
+    ],
+)
+def test_fentry_takes_a_kernel_that_knows_it(
+    btf: AttachTypes | NoBtf,
+    fentry: bool,  # noqa: FBT001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("xcapscript.kernel.live.Btf", lambda: btf)
+    monkeypatch.setattr("xcapscript.kernel.live.KPROBE_EVENTS", tmp_path)
+    assert LiveKernel().attaches("kprobe")
+    assert LiveKernel().attaches("fentry") == fentry
+    monkeypatch.setattr("xcapscript.kernel.live.KPROBE_EVENTS", tmp_path / "missing")
+    assert not LiveKernel().attaches("kprobe")
+    assert not LiveKernel().attaches("fentry")
