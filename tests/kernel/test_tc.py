@@ -157,6 +157,15 @@ def test_whichever_is_last_removes_the_qdisc(quiet: Network) -> None:
     os.close(second)
 
 
+def test_of_two_at_one_place_each_goes_alone(quiet: Network) -> None:
+    """As at the prompt, where several programs of one process may be at the same place."""
+    with filter_of_clsact(quiet):
+        with filter_of_clsact(quiet):
+            assert "\n".join(attachments(quiet)).count("direct-action") == 2
+        assert "\n".join(attachments(quiet)).count("direct-action") == 1
+    assert attachments(quiet) == []
+
+
 def test_the_filter_of_somebody_else_keeps_our_qdisc(quiet: Network) -> None:
     with filter_of_clsact(quiet):
         sh(f"tc -n {quiet.b} filter add dev {quiet.right} egress pref 9 u32 match u32 0 0 flowid :1")
@@ -192,7 +201,7 @@ def test_the_filter_of_a_process_that_lives_is_kept(quiet: Network) -> None:
     sleeper = subprocess.Popen(["sleep", "60"])
     try:
         sh(f"tc -n {quiet.b} qdisc add dev {quiet.right} clsact")
-        name = clsact.own_name(sleeper.pid)
+        name = f"{clsact.own_name(sleeper.pid)}-1"
         with filter_of_clsact(quiet):
             program = passes()
             index = int(sh(f"ip netns exec {quiet.b} cat /sys/class/net/{quiet.right}/ifindex"))

@@ -9,11 +9,12 @@ Source: tc-bpf(8), net/sched/cls_bpf.c, include/uapi/linux/pkt_cls.h.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,9 @@ INGRESS, EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
 FIRST = 1
 """The priority that runs before all others; of several filters that have it, the newest runs first."""
 
-OWNER = re.compile(r"xcap-(?P<namespace>\d+)-(?P<process>\d+)-(?P<started>\d+)(?P<made>-q)?")
+OWNER = re.compile(r"(?P<who>xcap-(?P<namespace>\d+)-(?P<process>\d+)-\d+)-\d+(?:-q)?")
+_numbers = itertools.count(1)
+"""A process may have several at one place, each of which goes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +76,40 @@ class Filter:
 def attach(program: int, index: int, device: Device, *, egress: bool) -> Filter:
     """The filter; it is called in the interface's namespace. KernelError if the kernel refuses."""
     parent = EGRESS if egress else INGRESS
+    with ExitStack() as undo:
+        # first: without it the filter could not be removed
+        namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        undo.callback(os.close, namespace)
+        name = _make(program, index, parent, device)
+        undo.pop_all()
+    return Filter(namespace, index, parent, name, f"tc at '{device}': a filter of clsact, as there is no tcx")
+
+
+def _make(program: int, index: int, parent: int, device: Device) -> str:
+    """Make a filter, and the qdisc if it is missing; the filter's name. KernelError if the kernel refuses."""
     try:
         with IPRoute() as route:
             for left in list(_left_behind(route, index)):
-                _remove(route, index, *left)
+                # another xcap that starts just now may do the same
+                with suppress(NetlinkError):
+                    _remove(route, index, *left)
             made = _make_qdisc(route, index) or _is_ours(route, index)
-            name = f"{own_name()}{'-q' * made}"
+            name = f"{own_name()}-{next(_numbers)}{'-q' * made}"
             try:
                 _make_filter(route, program, index, parent, name)
             except NetlinkError:
                 _remove_qdisc(route, index, name)
                 raise
     except NetlinkError as error:
-        message = f"cannot attach to tc:{device}:{'egress' if egress else 'ingress'}: {os.strerror(error.code)}"
+        way = "egress" if parent == EGRESS else "ingress"
+        message = f"cannot attach to tc:{device}:{way}: {os.strerror(error.code)}"
         advice = "this kernel has neither tcx (Linux 6.6) nor cls_bpf and clsact: try 'modprobe cls_bpf'"
         raise KernelError(message, advice=advice if error.code != errno.EPERM else RIGHTS) from error
-    namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    return Filter(namespace, index, parent, name, f"tc at '{device}': a filter of clsact, as there is no tcx")
+    return name
 
 
 def own_name(process: int | None = None) -> str:
-    """What a filter of this process is called, or of another: the number of a process alone may be given again."""
+    """How the filters of this process are called, or of another: the number of a process alone may be given again."""
     who = PROC / (str(process) if process is not None else "self")
     # proc(5): the program's name, in parentheses, may have blanks; the time of the start is the field 22
     fields = (who / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
@@ -110,7 +126,7 @@ def _left_behind(route: IPRoute, index: int) -> Iterator[tuple[int, str]]:
             if owner is None or int(owner["namespace"]) != ours:
                 continue
             try:
-                alive = own_name(int(owner["process"])) == name.removesuffix("-q")
+                alive = own_name(int(owner["process"])) == owner["who"]
             except OSError:
                 alive = False
             if not alive:
