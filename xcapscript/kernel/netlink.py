@@ -5,9 +5,13 @@ Source: include/uapi/linux/if_link.h (IFLA_XDP_*), net/core/rtnetlink.c.
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from xcapscript.kernel.bpf import program_name
 
@@ -35,9 +39,9 @@ class XdpProgram:
 
 
 def xdp_program(index: int) -> XdpProgram | None:
-    """The XDP program at the interface of that index, or one of several; None if there is none. Raises OSError."""
+    """The XDP program at the interface of that index, or one of several; None if there is none, or no interface."""
     with IPRoute() as route:
-        for message in route.get_links(index):
+        for message in _link(route, index):
             state = message.get_attr("IFLA_XDP")
             if state is None:
                 continue
@@ -48,3 +52,12 @@ def xdp_program(index: int) -> XdpProgram | None:
             if number:
                 return XdpProgram(number, _MODES.get(attached, "xdp"))
     return None
+
+
+def _link(route: IPRoute, index: int) -> Sequence[Any]:
+    try:
+        return list(route.get_links(index))
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
+        return ()

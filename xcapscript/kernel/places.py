@@ -108,7 +108,11 @@ def _need_process(number: str) -> None:
 
 def _cgroup_of(number: str) -> str:
     """The path of a process's cgroup."""
-    lines = (PROC / number / "cgroup").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    try:
+        text = (PROC / number / "cgroup").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        raise NotFound(f"there is no process {number}") from None  # it ended meanwhile
+    lines = text.split("\n")
     path = next((line.removeprefix(_UNIFIED) for line in lines if line.startswith(_UNIFIED)), None)
     if path is None:
         raise NotFound(f"process {number} is in no cgroup of version 2")

@@ -6,7 +6,6 @@ Source: net/core/dev.c (dev_xdp_attach), Documentation/networking/af_xdp.rst.
 from __future__ import annotations
 
 import errno
-import os
 import shlex
 from collections.abc import Sequence
 from functools import partial
@@ -46,7 +45,7 @@ def _attach(program: int, index: int, device: Device) -> Noted:
         if error.errno in _TAKEN:
             raise _taken(index, device) from error
         raise
-    why = os.strerror(refused.errno or 0)
+    why = refused.strerror
     return Noted(link, f"xdp at '{device}': generic, behind the driver, whose own XDP does not take it ({why})")
 
 
