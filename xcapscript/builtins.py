@@ -134,7 +134,7 @@ LAYERS = ("eth", "vlan", "arp", "ip", "ip6", "tcp", "udp", "icmp", "frag")
 """What has() asks for; the order is that of `enum xcap_layer`. `frag` is a fragment."""
 
 RETVAL = "retval"
-RETVAL_DOC = "what the function returned, at kretprobe and fexit"
+RETVAL_DOC = "what the function returned"
 
 ACTION = "action"
 ACTION_DOC = (

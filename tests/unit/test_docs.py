@@ -53,6 +53,23 @@ def test_errors_are_fresh() -> None:
     assert found.returncode == 0, found.stderr
 
 
+def test_what_contributors_are_told_of_is_there() -> None:
+    """The files that are named, and the names in them; those in capitals at the end stand for new ones."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    words = {word for word in re.findall(r"`([\w./]+)`", text) if not re.search(r"KIND|NAME", word)}
+    files = {word for word in words if re.search(r"\.(py|h)$", word)}
+    assert files
+    paths = [
+        f"/{path.relative_to(ROOT)}" for room in ("xcapscript", "bpf", "tests") for path in (ROOT / room).rglob("*.*")
+    ]
+    for file in files:
+        assert any(path.endswith(f"/{file}") for path in paths), file
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "xcapscript").rglob("*.py"))
+    for name in words - files:
+        last = name.rpartition(".")[2]
+        assert "/" in name or re.search(rf"\b{last}\b", sources), name
+
+
 def test_every_kind_of_mistake_is_explained() -> None:
     assert list(EXPLANATIONS) == list(Code)
     assert all(row.code is code for code, row in EXPLANATIONS.items())
