@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from network import Network, make_network, remove_network
+from hosts import net, quiet
+
+__all__ = ["net", "quiet"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,13 +22,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("kernel"):
             item.add_marker(pytest.mark.skip(reason="needs root: it loads BPF programs"))
-
-
-@pytest.fixture
-def net() -> Iterator[Network]:
-    """Two hosts that reach each other."""
-    network = make_network()
-    try:
-        yield network
-    finally:
-        remove_network(network)

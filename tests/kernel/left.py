@@ -34,6 +34,17 @@ def leaving_nothing(net: Network) -> Iterator[None]:
     assert attachments(net) == before
 
 
+def came_to_nothing(net: Network) -> bool:
+    """Whether nothing is attached any more: a link goes with its last descriptor, which the compiler's process may have
+    for a moment.
+    """
+    for _ in range(100):
+        if not attachments(net):
+            return True
+        sh("sleep 0.05")
+    return False
+
+
 def frames(path: Path) -> Counter[bytes]:
     """How often each frame is in a file of either format."""
     with path.open("rb") as file:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from afxdp_sender import PORT, SENDER, frame
-from left import frames, leaving_nothing
+from left import frames
 from network import Network
 from tcpdump import Tcpdump
 from traffic import datagrams
@@ -18,12 +17,6 @@ pytestmark = pytest.mark.kernel
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "afxdp.xcap"
 COUNT = 100
-
-
-@pytest.fixture
-def quiet(net: Network) -> Iterator[Network]:
-    with leaving_nothing(net):
-        yield net
 
 
 def send(net: Network, count: int) -> str:

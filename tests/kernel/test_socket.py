@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dpkt
 import pytest
-from left import attachments, frames, leaving_nothing
+from left import attachments, frames
 from network import Network, sh
 from tcpdump import Tcpdump
 from traffic import datagrams, python
@@ -34,12 +33,7 @@ BOTH_WAYS = python(f"""
 """)
 CLIENT = python(f"""
     import os
-    for _ in range(100):
-        try:
-            s = socket.create_connection(("10.78.0.2", {PORT}))
-            break
-        except ConnectionRefusedError:
-            time.sleep(0.05)
+    s = connect({PORT})
     s.sendall(os.urandom({SIZE}))
     while s.recv({SIZE}):
         pass
@@ -52,13 +46,6 @@ def traffic(net: Network) -> str:
         f"{net.in_a('ping -c 3 -i 0.05 10.78.0.2')} > /dev/null; {net.in_a(datagrams(20, 9, 900))}; "
         f"{net.in_b(BOTH_WAYS)} & {net.in_a(CLIENT)}; wait"
     )
-
-
-@pytest.fixture
-def quiet(net: Network) -> Iterator[Network]:
-    """Hosts whose devices have nothing attached in the end."""
-    with leaving_nothing(net):
-        yield net
 
 
 @pytest.mark.parametrize("expression", ["ip", "tcp port 47110", "icmp or udp"])

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from left import attachments, frames, leaving_nothing
+from left import attachments, came_to_nothing, frames
 from network import Network, sh
 from tcpdump import Tcpdump
 from traffic import datagrams
@@ -27,12 +27,6 @@ pytestmark = pytest.mark.kernel
 SCHED_CLS = 3
 TC_ACT_OK = 0
 PING = "ping -c 4 -i 0.05 10.78.0.2"
-
-
-@pytest.fixture
-def quiet(net: Network) -> Iterator[Network]:
-    with leaving_nothing(net):
-        yield net
 
 
 def passes() -> int:
@@ -100,14 +94,8 @@ def test_both_ways_of_two_interfaces_in_one_clause(quiet: Network) -> None:
 
 def test_killed_it_leaves_nothing(quiet: Network) -> None:
     running = Running("-e", f"tc:{quiet.right}@{quiet.b}:ingress {{ @ = count(); }}")
-    running.process.send_signal(signal.SIGKILL)
-    running.process.wait()
-    # a link goes with its last descriptor, which the compiler's process may have for a moment
-    for _ in range(100):
-        if not attachments(quiet):
-            break
-        sh("sleep 0.05")
-    assert attachments(quiet) == []
+    running.stop(signal.SIGKILL)
+    assert came_to_nothing(quiet)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dpkt
 import pytest
-from left import attachments, frames, leaving_nothing
+from left import attachments, came_to_nothing, frames
 from network import Network, sh
 from tcpdump import Tcpdump
 from traffic import datagrams, python
@@ -30,12 +30,6 @@ PORT = 47120
 SIZE = 1 << 19
 PING = "ping -c 4 -i 0.05 10.78.0.2"
 XDP, BPF_XDP, DRIVER, GENERIC = 6, 37, 1 << 2, 1 << 1
-
-
-@pytest.fixture
-def quiet(net: Network) -> Iterator[Network]:
-    with leaving_nothing(net):
-        yield net
 
 
 def test_the_frames_are_those_of_tcpdump(quiet: Network, tmp_path: Path) -> None:
@@ -92,12 +86,7 @@ def test_super_packets_go_through(quiet: Network, tmp_path: Path) -> None:
         open("{tmp_path / "got"}", "wb").write(got)
     """)
     send = python(f"""
-        for _ in range(100):
-            try:
-                s = socket.create_connection(("10.78.0.2", {PORT}))
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.05)
+        s = connect({PORT})
         s.sendall(open("{tmp_path / "data"}", "rb").read())
         s.close()
     """)
@@ -181,13 +170,8 @@ def link_of_somebody(net: Network, program: int, index: int, mode: int) -> Itera
 def test_killed_it_leaves_nothing(quiet: Network) -> None:
     running = Running("-e", f"xdp:{quiet.right}@{quiet.b} {{ @ = count(); }}")
     assert any("xdp" in line for line in attachments(quiet))
-    running.process.send_signal(signal.SIGKILL)
-    running.process.wait()
-    for _ in range(100):
-        if not attachments(quiet):
-            break
-        sh("sleep 0.05")
-    assert attachments(quiet) == []
+    running.stop(signal.SIGKILL)
+    assert came_to_nothing(quiet)
 
 
 def test_the_kernels_own_structure(quiet: Network) -> None:

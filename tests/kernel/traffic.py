@@ -12,10 +12,20 @@ from network import sh
 COMM = Path(sys.executable).name[:15]
 """What the kernel calls a program that is written in Python."""
 
+CONNECT = """
+def connect(port):
+    for _ in range(100):
+        try:
+            return socket.create_connection(("10.78.0.2", port))
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+"""
+"""Python that gives a connection to host b, once somebody listens there."""
+
 
 def python(code: str) -> str:
-    """The command that runs some Python."""
-    text = "import socket, time\n" + textwrap.dedent(code)
+    """The command that runs some Python, which has CONNECT."""
+    text = "import socket, time\n" + CONNECT + textwrap.dedent(code)
     return f"{sys.executable} -c {shlex.quote(text)}"
 
 

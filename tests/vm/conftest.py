@@ -13,9 +13,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
 
-from network import Network, make_network, remove_network
+from hosts import net, quiet
 
 from tests.reliability import attached
+
+__all__ = ["net", "quiet"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,16 +31,6 @@ def modules() -> None:
     """Nobody loads them for a new network namespace."""
     if "XCAP_VM" in os.environ:
         subprocess.run(("modprobe", "-a", "veth", "nf_tables", "iptable_filter", "ip6table_filter"), check=True)
-
-
-@pytest.fixture
-def net() -> Iterator[Network]:
-    """Two hosts that reach each other."""
-    network = make_network()
-    try:
-        yield network
-    finally:
-        remove_network(network)
 
 
 @pytest.fixture(autouse=True)
