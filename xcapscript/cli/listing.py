@@ -39,10 +39,10 @@ def list_hooks(pattern: str, kernel: Kernel, library: Library, out: TextIO, erro
         if not (fnmatchcase(name, pattern) if set("*?[") & set(pattern) else pattern in unquoted(name)):
             continue
         count += 1
-        print(name, file=out)
+        print(escape(name), file=out)
         if verbose and ":" in name:
             for line in _details(name, kernel):
-                print(f"    {line}", file=out)
+                print(f"    {escape(line)}", file=out)
     return count
 
 
@@ -93,7 +93,7 @@ def _list_program(kind: str, target: str, out: TextIO, *, verbose: bool) -> int:
             count += 1
             print(escape(f"{kind}:{name}"), file=out)
             if verbose:
-                print(f"    {more}", file=out)
+                print(f"    {escape(more)}", file=out)
     except NotReadable as error:
         raise KernelError(str(error), advice=f"write {kind}:PATH:PATTERN, for instance {kind}:libc:recv*") from None
     return count

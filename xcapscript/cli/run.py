@@ -88,7 +88,7 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
             probes = session.start()
             if options.verbose:
                 for note in session.notes:
-                    print(note, file=errors)
+                    print(escape(note), file=errors)
             _say(errors, options, f"{probes} probe{'s' if probes != 1 else ''} attached")
             for path in outputs.named_by_us:
                 _say(errors, options, f"packets go to {escape(path)}")

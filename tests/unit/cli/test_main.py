@@ -23,6 +23,7 @@ from xcapscript.sinks.base import SinkError
 
 ROOT = Path(__file__).parents[3]
 KERNEL = FrozenKernel(ROOT / "tests" / "data" / "kernel" / "linux-6.18.json")
+TINY = ROOT / "tests" / "data" / "programs" / "tiny"
 
 GOOD, WRONG, ELSEWHERE = "rx /icmp/ { dump; }", "rx { dupm; }", "rawtracepoint:not_here { count; }"
 
@@ -208,6 +209,15 @@ def test_hooks_are_listed_on_standard_output(capsys: pytest.CaptureFixture[str])
         "    args.skb: struct sk_buff * (the packet)",
         "    args.location: void *",
     ]
+
+
+def test_what_a_program_says_of_itself_cannot_steer_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "odd"
+    program.write_bytes(TINY.read_bytes().replace(b" -4@$5\0", b" -\x1b@$5\0"))
+    assert xcap("-v", "-l", f"usdt:{program}:*") == (OK, "")
+    assert "arg1=-\\x1b@$5" in capsys.readouterr().out
 
 
 def test_hooks_of_interfaces_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
