@@ -1,6 +1,7 @@
 """The reliability runs: each tries one promise under load, and prints a line with its figures.
 
-Exit status 1 if one is broken. `--quick` takes a few seconds for each, the whole run a quarter of an hour.
+Exit status 1 if one is broken. `--quick` takes a few seconds for each, the whole run a quarter of an hour; `prompt`,
+which has to be named, takes an hour more.
 """
 
 # ruff: noqa: T201 -- it prints figures
@@ -18,6 +19,7 @@ from pathlib import Path
 from tests.reliability.counts import memory, million, stopped, two
 from tests.reliability.endings import disk_full, killed
 from tests.reliability.place import Broken, Place, make_place
+from tests.reliability.prompt import prompt
 from tests.reliability.rotation import rotation
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,8 @@ class Promise:
 
     full: Callable[[Place, int], str]
     quick: Callable[[Place, int], str]
+    is_long: bool = False
+    """Whether it is tried in full only if it is named."""
 
 
 PROMISES = {
@@ -63,6 +67,11 @@ PROMISES = {
         lambda place, _: memory(place, 600),
         lambda place, _: memory(place, 5),
     ),
+    "prompt": Promise(
+        lambda place, _: prompt(place, 3600, 512, told=True),
+        lambda place, _: prompt(place, 6, 8 << 10, told=False),
+        is_long=True,
+    ),
 }
 
 
@@ -73,7 +82,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, help="of what is left to chance")
     options.add_argument("--xcap", default=str(ROOT / ".venv/bin/xcap"), help="the command to try (%(default)s)")
     found = options.parse_args()
-    names = found.promise or list(PROMISES)
+    names = found.promise or [name for name in PROMISES if found.quick or not PROMISES[name].is_long]
     if unknown := [name for name in names if name not in PROMISES]:
         options.error(f"no such promise: {' '.join(unknown)}")
     if os.geteuid() != 0:
