@@ -18,7 +18,7 @@ RATE = 50_000
 """Packets a second, of which each is an event."""
 
 PROGRAM = f"tx /udp dst port {PORT}/ {{ print; @[ifname, comm] = count(); }}"
-COLUMNS, ROWS = 120, 40
+COLUMNS, ROWS = 80, 24
 SAMPLES = 60
 ENDED = re.compile(r"stopped: (\d+) hits?, (\d+) matched, (\d+) lost")
 
@@ -93,6 +93,7 @@ def prompt(place: Place, seconds: float, growth: int, *, told: bool) -> str:
     with _terminal(place) as terminal:
         terminal.enter(PROGRAM)
         terminal.wait(r"\[1\] \d+ probes? attached")
+        terminal.enter(".watch @")
         with place.sending("-r", str(RATE), "-t", str(seconds)) as sender:
             samples = list(_samples(terminal, seconds, told=told))
             sent, rate = result(sender)

@@ -30,6 +30,9 @@ REFRESH = 0.5
 """Seconds between two looks at what the toolbar tells."""
 
 INDENT = "    "
+FORGOTTEN = 65
+"""Characters of a text from which on prompt_toolkit forgets how wide it was; of what is shorter it keeps every one."""
+
 _SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -189,7 +192,9 @@ class Prompt:
         if self._trouble is not None:
             for line in _told(self._trouble, width):
                 found += [("class:trouble", line), ("", "\n")]
-        return [*found, ("class:bar.lost" if footer.warns else "class:bar", f" {footer.bar}".ljust(width - 1))]
+        found.append(("class:bar.lost" if footer.warns else "class:bar", f" {footer.bar}".ljust(width - 1)))
+        # what is behind the terminal's width is cut off
+        return [(found[0][0], found[0][1].ljust(FORGOTTEN)), *found[1:]]
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
