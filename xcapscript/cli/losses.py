@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import monotonic
 
 from xcapscript.builtins import OPTIONS
@@ -24,11 +25,28 @@ _MARKS = frozenset({EventKind.LIMIT, EventKind.EXIT})
 _PACKETS = frozenset({EventKind.DUMP, EventKind.LINE, EventKind.STACK, EventKind.HEX, EventKind.RING})
 
 
+@dataclass(frozen=True, slots=True)
+class Remedies:
+    """What helps, as it is written: a larger buffer, in front of its size; packets cut shorter; what else is to do."""
+
+    larger: str
+    shorter: str
+    then: str = ""
+
+
+BY_OPTIONS = Remedies("--buffer-size", "a shorter -s")
+
+
 class Losses:
     """Tells what has been lost, when that is more than was told before; the buffer has `size` bytes."""
 
     def __init__(
-        self, unit: Unit, size: int, tell: Callable[[str], None], clock: Callable[[], float] = monotonic
+        self,
+        unit: Unit,
+        size: int,
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = monotonic,
+        remedies: Remedies = BY_OPTIONS,
     ) -> None:
         self._unit = unit
         self._tell = tell
@@ -37,7 +55,8 @@ class Losses:
         self._told = 0
         kinds = {spec.kind for spec in unit.events} - _MARKS
         self._noun = "packet" if kinds <= _PACKETS else "event"
-        self._help = ", ".join([*_larger(size), "a shorter -s"]) + " or a narrower filter"
+        larger = [f"{remedies.larger} {wanted}" for wanted in _larger(size)]
+        self._help = f"{', '.join([*larger, remedies.shorter])} or a narrower filter{remedies.then}"
 
     def look(self, counts: Callable[[], Sequence[Counts]]) -> None:
         """Warn, if it is time to and something has been lost since."""
@@ -55,9 +74,9 @@ class Losses:
 
 
 def _larger(size: int) -> list[str]:
-    """The option for a buffer that holds more, if there can be one."""
+    """The size of a buffer that holds more, if there can be one."""
     wanted = min(max(size * LARGER, DEFAULT_BUFFER_SIZE), OPTIONS["buffer_size"].high)
     if wanted <= size:
         return []
     power, unit = (30, "G") if wanted >> 30 else (20, "M")
-    return [f"--buffer-size {wanted >> power}{unit}"]
+    return [f"{wanted >> power}{unit}"]

@@ -189,7 +189,6 @@ def _destinations(unit: Unit, options: Options, progress: Progress | None) -> De
     dumped = "-" in (options.write, *(spec.path for spec in unit.events))
     if dumped and options.tcpdump is not None:
         raise UsageError("the program dumps packets to standard output, where -t shows them")
-    cut = options.file_size or options.file_seconds
     stream = sys.stderr if dumped or options.tcpdump is not None else sys.stdout
     return Destinations(
         stream=stream,
@@ -198,7 +197,7 @@ def _destinations(unit: Unit, options: Options, progress: Progress | None) -> De
         lines=None if options.output == "-" else options.output,
         form=Form(options.format),
         last=options.last,
-        rotation=Rotation(options.file_size, options.file_seconds, options.file_count) if cut else None,
+        rotation=Rotation.of(options.file_size, options.file_seconds, options.file_count),
         at_once=options.at_once,
         tcpdump=options.tcpdump,
         flame=options.flame,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from xcapscript.errors import UsageError
 
@@ -55,7 +56,7 @@ def check_together(
         raise UsageError("there is no program: give -e PROGRAM or a file")
     if found.diff and not found.fmt:
         raise UsageError("--diff belongs to --fmt")
-    _check_files(found)
+    check_files(found)
 
 
 def _check_mode(given: Sequence[str], programs: Sequence[str]) -> None:
@@ -74,8 +75,8 @@ def _spelled(name: str) -> str:
     return _SPELLED.get(name, f"--{name.replace('_', '-')}")
 
 
-def _check_files(found: argparse.Namespace) -> None:
-    """UsageError for options about files and the terminal that do not go together."""
+def check_files(found: Any) -> None:
+    """UsageError for options about files and the terminal that do not go together, as argparse or Options has them."""
     cut = found.file_size or found.file_seconds
     if found.write == "-" and found.output == "-":
         raise UsageError("-w - and -o - would both write to standard output")

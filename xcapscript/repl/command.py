@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from xcapscript.capture import Wishes
+from xcapscript.cli.options import Options, wishes
 from xcapscript.repl.jobs import Jobs, Surroundings
 from xcapscript.repl.toolbar import Meter
 
@@ -52,16 +53,22 @@ Result = str | Edit | Shell | None
 class Desk:
     """What commands work with.
 
-    The texts that were typed, the oldest first; the maps that are shown below the prompt; how the line is edited.
+    The options that hold for what is started; the texts that were typed, the oldest first; the maps that are shown
+    below the prompt; how the line is edited.
     """
 
     jobs: Jobs
     around: Surroundings
-    wishes: Wishes
+    options: Options
     meter: Meter
     typed: list[str] = field(default_factory=list)
     watched: tuple[str, ...] = ()
     vi: bool = False
+
+    @property
+    def wishes(self) -> Wishes:
+        """How a program is compiled that is started now."""
+        return wishes(self.options)
 
 
 @dataclass(frozen=True, slots=True)

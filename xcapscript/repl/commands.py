@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xcapscript.diagnostics import did_you_mean
 from xcapscript.errors import UsageError
-from xcapscript.repl import asking, keeping, running, watching
+from xcapscript.repl import asking, keeping, running, settings, watching
 from xcapscript.repl.command import Command, Desk, Leave, Result, Shell, Takes
 from xcapscript.repl.help import TOPICS, topic_text
 from xcapscript.repl.rows import paragraph, rows
@@ -71,7 +71,7 @@ COMMANDS = {
             "watch", "watch [@map ...]", Takes.MAP, "show maps below the prompt, live; alone: no more", watching.watch
         ),
         Command("flame", "flame N [file.svg]", Takes.JOB, "draw the stacks that a clause counted", watching.flame),
-        Command("set", "set [name [value]]", Takes.SETTING, "what holds for clauses that are started", keeping.set_),
+        Command("set", "set [name [value]]", Takes.SETTING, "what holds for clauses that are started", settings.set_),
         Command("write", "write [file|off]", Takes.PATH, "where dump writes packets", keeping.write),
         Command("load", "load file.xcap", Takes.PATH, "start a script", keeping.load),
         Command("edit", "edit [N]", Takes.JOB, "change a clause, or the last one, in $EDITOR", keeping.edit),

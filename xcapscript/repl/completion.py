@@ -15,10 +15,10 @@ from xcapscript.repl.command import Takes
 from xcapscript.repl.commands import COMMANDS
 from xcapscript.repl.fuzzy import like
 from xcapscript.repl.help import TOPICS
-from xcapscript.repl.keeping import SETTINGS
 from xcapscript.repl.members import hooks_called, members
 from xcapscript.repl.place import Part, Place, place_of
 from xcapscript.repl.reading import is_command
+from xcapscript.repl.settings import SETTINGS
 from xcapscript.repl.words import (
     ACTION_DOCS,
     AGGREGATION_DOCS,

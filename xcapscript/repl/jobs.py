@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from mmap import PAGESIZE
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
 
-from xcapscript.capture import (
-    Totals,
-    Wishes,
-    compile_program,
-    load,
-    outcome,
-    totals,
-    unread_note,
-    usual_buffer,
-)
+from xcapscript.capture import Totals, compile_program, load, outcome, totals, unread_note, usual_buffer
+from xcapscript.cli.losses import Losses, Remedies
+from xcapscript.cli.options import Options, wishes
+from xcapscript.cli.why import why_lines
 from xcapscript.diagnostics import escape
 from xcapscript.errors import UsageError
 from xcapscript.kernel.facts import Kernel
@@ -28,11 +22,11 @@ from xcapscript.layout import Value
 from xcapscript.library import Library
 from xcapscript.repl.failures import told
 from xcapscript.repl.screen import Screen
-from xcapscript.repl.shown import Shown, VoiceLines, wanted_by
-from xcapscript.runtime.compiler_process import CompilerProcess
+from xcapscript.repl.shown import VoiceLines, destinations
+from xcapscript.repl.spare import Spare
 from xcapscript.runtime.maps import Counts
-from xcapscript.session import Session
-from xcapscript.sinks.outputs import Destinations, Outputs
+from xcapscript.session import Report, Session
+from xcapscript.sinks.outputs import Outputs
 from xcapscript.sinks.values import Resolve, ValueText
 from xcapscript.source import Source
 from xcapscript.unit import MapSpec, Program, Unit
@@ -49,36 +43,11 @@ class State(StrEnum):
 
 
 ALIVE = frozenset({State.STARTING, State.RUNNING, State.PAUSED})
+AT_THE_PROMPT = Remedies(".set buffer_size", "a smaller snaplen", ", and start it anew")
+"""What helps against losses."""
 
-
-class Spare:
-    """A compiler's process that is warm before it is needed."""
-
-    def __init__(self, make: Callable[[], CompilerProcess] = CompilerProcess) -> None:
-        self._make = make
-        self._lock = Lock()
-        self._process: CompilerProcess | None = None
-        self._closed = False
-
-    def warm(self) -> None:
-        """Have one."""
-        with self._lock:
-            if self._process is None and not self._closed:
-                self._process = self._make()
-
-    def take(self) -> CompilerProcess:
-        """One to be used."""
-        with self._lock:
-            process, self._process = self._process, None
-        return process or self._make()
-
-    def close(self) -> None:
-        """End the one that nobody took."""
-        with self._lock:
-            self._closed = True
-            process, self._process = self._process, None
-        if process is not None:
-            process.close()
+TYPED = "clause"
+"""What diagnostics call a program that was typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +78,14 @@ class Sample:
 class Job:
     """A program that was typed, and what has become of it."""
 
-    def __init__(self, number: int, source: Source, wishes: Wishes, around: Surroundings) -> None:
+    def __init__(self, number: int, source: Source, options: Options, around: Surroundings) -> None:
         self.number = number
         self.source = source
         self.state = State.STARTING
         self.started = monotonic()
         self.unit: Unit | None = None
         self.c_text: str | None = None
-        self._wishes = wishes
+        self._options = options
         self._around = around
         self._voice = around.screen.voice()
         self._session: Session | None = None
@@ -126,6 +95,8 @@ class Job:
         self._kept: dict[str, Mapping[bytes, Value]] = {}
         self._last: Sample | None = None
         self._counts: tuple[Counts, ...] = ()
+        self._losses: Losses | None = None
+        self._deadline: float | None = None
         self._thread = Thread(target=self._run, name=f"clause {number}", daemon=True)
 
     def start(self) -> None:
@@ -219,8 +190,8 @@ class Job:
 
     def _capture(self) -> None:
         around = self._around
-        wishes = replace(self._wishes, buffer=self._wishes.buffer or usual_buffer())
-        compiled = compile_program(self.source, around.library, around.kernel, wishes, self._tell_progress)
+        options = replace(self._options, buffer=self._options.buffer or usual_buffer())
+        compiled = compile_program(self.source, around.library, around.kernel, wishes(options), self._tell_progress)
         unit = compiled.unit
         self.c_text = unit.text
         require_rights(unit.kinds)
@@ -231,8 +202,9 @@ class Job:
         around.spare.warm()
         lines = VoiceLines(self._voice, around.columns, lambda: f"[{self.number}] " if around.crowded() else "")
         try:
-            outputs = Outputs(unit, self._destinations(lines), around.resolve)
-            session = Session(unit, loaded, outputs, wishes.count)
+            to = destinations(options, self._voice, lines, around.screen.say, colour=around.colour)
+            outputs = Outputs(unit, to, around.resolve)
+            session = Session(unit, loaded, outputs, options.count)
         except BaseException:
             loaded.close()
             raise
@@ -244,7 +216,11 @@ class Job:
             self.say(f"{probes} probe{'s' * (probes != 1)} attached")
             for path in outputs.named_by_us:
                 self.say(f"packets go to {escape(path)}")
-            session.run(self._keep_on)
+            for note in outputs.notes():
+                self.say(note)
+            self._losses = Losses(unit, unit.buffer_pages * PAGESIZE, self._tell_of_losses, remedies=AT_THE_PROMPT)
+            self._deadline = None if options.time is None else monotonic() + options.time
+            session.run(lambda: self._keep_on(session, outputs))
             report = session.finish()
             with self._lock:
                 self._last = self._look()
@@ -255,7 +231,7 @@ class Job:
             with self._lock:
                 self._session = None
             session.abandon()
-        self._tell(totals(unit, report.counts), outputs, report.full)
+        self._tell(unit, report, outputs)
         if report.failure is not None:
             raise report.failure
 
@@ -268,28 +244,30 @@ class Job:
             outputs.abandon()
             raise
 
-    def _keep_on(self) -> bool:
-        return not self._stop.is_set()
+    def _keep_on(self, session: Session, outputs: Outputs) -> bool:
+        """Whether it goes on; meanwhile, what it loses is told."""
+        if self._losses is not None:
+            self._losses.look(session.counts)
+        in_time = self._deadline is None or monotonic() < self._deadline
+        return in_time and not self._stop.is_set() and not outputs.complete
 
-    def _destinations(self, lines: VoiceLines) -> Destinations:
-        around = self._around
-        return Destinations(
-            stream=sys.stdout,
-            packets=self._wishes.write,
-            snaplen=self._wishes.snaplen or 0,
-            show=lambda values: Shown(lines, around.screen.say, values, colour=around.colour),
-            wanted=wanted_by(self._voice, lines),
-        )
+    def _tell_of_losses(self, text: str) -> None:
+        """Once: how many there are from then on stands below the prompt."""
+        self._losses = None
+        self.say(text)
 
-    def _tell(self, total: Totals, outputs: Outputs, full: Mapping[str, int]) -> None:
+    def _tell(self, unit: Unit, report: Report, outputs: Outputs) -> None:
         """What was counted, and what was written."""
+        total = totals(unit, report.counts)
         self.say(f"stopped: {outcome(total)}")
         if note := unread_note(total):
             self.say(note)
         for path, packets in outputs.written():
             self.say(f"{packets} packet{'s' * (packets != 1)} written to {escape(path)}")
-        for name, missed in full.items():
+        for name, missed in report.full.items():
             self.say(f"{name} is full: {missed} updates were lost")
+        if self._options.why:
+            self.say("\n".join(why_lines(list(zip(unit.programs, report.counts, strict=True)))))
 
     def _tell_progress(self, seconds: float) -> None:
         self.say(f"libpcap is at work on the expression: {seconds:.0f} s")
@@ -306,12 +284,12 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs)
 
-    def start(self, what: str | Source, wishes: Wishes) -> Job:
+    def start(self, what: str | Source, options: Options) -> Job:
         """Start a program: a text, or the script of a file."""
         number = len(self._jobs) + 1
-        source = what if isinstance(what, Source) else Source(f"[{number}]", what)
-        wishes = replace(wishes, write=self._own_file(wishes.write, number))
-        job = Job(number, source, wishes, self._around)
+        source = what if isinstance(what, Source) else Source(TYPED, what)
+        write, output = (self._own_file(name, number) for name in (options.write, options.output))
+        job = Job(number, source, replace(options, write=write, output=output), self._around)
         self._jobs.append(job)
         job.start()
         return job

@@ -1,109 +1,37 @@
-"""Commands about what is kept: settings, files of packets, scripts, and what was typed."""
+"""Commands about what is kept: files of packets, scripts, and what was typed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from xcapscript.capture import Wishes, compile_program
-from xcapscript.cli.options import parse_options, wishes
-from xcapscript.cli.targets import check_interface, check_process
-from xcapscript.diagnostics import ScriptError, did_you_mean, escape, render
+from xcapscript.capture import compile_program
+from xcapscript.cli.options import Options
+from xcapscript.diagnostics import ScriptError, escape, render
 from xcapscript.errors import UsageError
 from xcapscript.repl.command import Desk, Edit
+from xcapscript.repl.files import in_home
 from xcapscript.repl.jobs import Job, State
-from xcapscript.repl.rows import rows
 from xcapscript.repl.running import one_line
+from xcapscript.repl.settings import OFF, as_options, check_packet_file
 from xcapscript.source import Source, read_script
 from xcapscript.syntax.format import format_text
 
-OFF = frozenset({"off", "none", "no", "-"})
 SHOWN = 20
 """Texts of the history."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A setting: the option of the command line that it is, and where it is kept."""
-
-    name: str
-    flag: str
-    wish: str
-    doc: str
-    check: Callable[[Any], str | None] = lambda _value: None
-
-
-SETTINGS = {
-    row.name: row
-    for row in (
-        Setting("snaplen", "-s", "snaplen", "bytes kept of each packet; 0: as many as can be"),
-        Setting("interface", "-i", "interface", "only packets at interfaces of this name", check_interface),
-        Setting("process", "-p", "process", "only hits while this process runs", check_process),
-        Setting("count", "-c", "count", "a clause stops after so many packets dumped or printed"),
-        Setting("buffer", "--buffer", "buffer", "ring or perf"),
-        Setting("buffer_size", "--buffer-size", "buffer_size", "what lies between kernel and xcap, such as 128M"),
-        Setting("names", "-n", "no_names", "off: look up no host names in expressions"),
-        Setting("vi", "", "", "on: edit as vi does"),
-    )
-}
-
-
-def set_(desk: Desk, argument: str) -> str:
-    """Show all settings, or set one."""
-    name, _, value = argument.partition(" ")
-    value = value.strip().removeprefix("=").strip()
-    if not argument:
-        shown = [(f"{row.name} {_value(desk, row)}", row.doc) for row in SETTINGS.values()]
-        return rows(shown, desk.around.columns())
-    row = SETTINGS.get(name)
-    if row is None:
-        hint = " ".join(did_you_mean(name, SETTINGS)) or f"there are {' '.join(SETTINGS)}"
-        raise UsageError(f"there is no setting '{name}': {hint}")
-    note = _change(desk, row, value) if value else None
-    return "\n".join([f"{row.name} {_value(desk, row)}", *([escape(note)] if note else [])])
-
-
-def _change(desk: Desk, row: Setting, value: str) -> str | None:
-    if row.name in ("vi", "names"):
-        if value not in ("on", "off"):
-            raise UsageError(f"{row.name} is on or off")
-        if row.name == "vi":
-            desk.vi = value == "on"
-        else:
-            desk.wishes = replace(desk.wishes, no_names=value == "off")
-        return None
-    if value in OFF:
-        _keep(desk, row, None)
-        return None
-    found = getattr(wishes(parse_options([row.flag, value, "-e", ""])), row.wish)
-    note = row.check(found)
-    _keep(desk, row, found)
-    return note
-
-
-def _keep(desk: Desk, row: Setting, value: Any) -> None:
-    changes = {row.wish: value}
-    desk.wishes = replace(desk.wishes, **changes)
-
-
-def _value(desk: Desk, row: Setting) -> str:
-    if row.name == "vi":
-        return "on" if desk.vi else "off"
-    if row.name == "names":
-        return "off" if desk.wishes.no_names else "on"
-    found = getattr(desk.wishes, row.wish)
-    return "-" if found is None else str(found)
-
-
 def write(desk: Desk, argument: str) -> str:
-    """Set the file of packets."""
-    if argument:
-        desk.wishes = replace(desk.wishes, write=None if argument in OFF else argument)
-    if desk.wishes.write is None:
+    """Set the file of packets. UsageError if it cannot be written."""
+    if argument in OFF:
+        desk.options = replace(desk.options, write=None)
+    elif argument:
+        name = in_home(argument)
+        check_packet_file(name, desk.options)
+        desk.options = replace(desk.options, write=name)
+    if desk.options.write is None:
         return "dump makes a file of its own: xcap-TIME.pcapng"
-    return f"clauses that are started write packets to {escape(desk.wishes.write)}, the second one to a file beside it"
+    return f"clauses that are started write packets to {escape(desk.options.write)}, the second one to a file beside it"
 
 
 def load(desk: Desk, argument: str) -> None:
@@ -115,7 +43,7 @@ def load(desk: Desk, argument: str) -> None:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
         raise UsageError(f"cannot read '{argument}': {why}") from None
-    desk.jobs.start(Source(argument, text), desk.wishes)
+    desk.jobs.start(Source(argument, text), desk.options)
 
 
 def edit(desk: Desk, argument: str) -> Edit:
@@ -134,7 +62,7 @@ def save(desk: Desk, argument: str) -> str:
     jobs = [desk.jobs.find(number) for number in numbers] or desk.jobs.alive() or ran
     if not jobs:
         raise UsageError("nothing that could be saved has run yet")
-    text = script_of(jobs, desk.wishes)
+    text = script_of(jobs, desk.options)
     source = Source(path, text)
     try:
         compile_program(source, desk.around.library, desk.around.kernel, desk.wishes, lambda _seconds: None)
@@ -153,11 +81,9 @@ def save(desk: Desk, argument: str) -> str:
     return f"{number} clause{'s' * (number != 1)} saved: run {'it' if number == 1 else 'them'} with xcap {escape(path)}"
 
 
-def script_of(jobs: list[Job], held: Wishes) -> str:
+def script_of(jobs: list[Job], held: Options) -> str:
     """Clauses as one script that runs as it stands; settings that a script cannot have are told in a comment."""
-    options = [f"-w {held.write}" if held.write else "", f"-i {held.interface}" if held.interface else ""]
-    options += [f"-p {held.process}" if held.process else "", f"-c {held.count}" if held.count else ""]
-    told = " ".join(filter(None, options))
+    told = " ".join(as_options(held))
     head = "#!/usr/bin/env xcap\n"
     head += f"// run with: xcap {one_line(told)}\n" if told else ""
     head += f"option snaplen = {held.snaplen};\n" if held.snaplen is not None else ""

@@ -102,7 +102,7 @@ class Repl:
             await self._show_result(await self._apart(lambda: run_command(self._desk, text)))
             self._prompt.vi = self._desk.vi
         else:
-            self._desk.jobs.start(text, self._desk.wishes)
+            self._desk.jobs.start(text, self._desk.options)
 
     async def _show_result(self, result: Result) -> None:
         match result:
@@ -114,7 +114,7 @@ class Repl:
                 with self._away():
                     status = await self._apart(lambda: outside.shell(line))
                 if status:
-                    self._screen.say(f"exit status {status}")
+                    self._screen.say(outside.ended(status))
             case str():
                 await self._show_text(result)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from xcapscript.errors import UsageError
 
-LESS = "-RXF"
-"""Colours, the screen left as it is, and an end by itself of what is short: as git sets it."""
+LESS = "-RXF-Psq leaves?e, this is the end:, space goes on.$"
+"""Colours, the screen left as it is, an end by itself of what is short, as git sets it; and a word on how to leave."""
 
 EDITORS = ("sensible-editor", "vi", "nano")
 
@@ -57,6 +57,17 @@ def shell(line: str) -> int:
     """Run a command of the shell; its exit status."""
     with _ours():
         return subprocess.run(line, shell=True, check=False).returncode  # noqa: S602 -- the user's own
+
+
+def ended(status: int) -> str:
+    """How a command ended that did not end well; a signal's status is negative."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-status}"
+    return f"{'interrupted' if status == -signal.SIGINT else 'ended'} by {name}"
 
 
 @contextmanager

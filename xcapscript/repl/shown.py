@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 
+from xcapscript.cli.options import Options
 from xcapscript.event import Event
 from xcapscript.layout import Value
 from xcapscript.repl.maptable import map_lines
 from xcapscript.repl.screen import Voice
-from xcapscript.sinks.base import HookCounts
+from xcapscript.sinks.base import EventSink, HookCounts
+from xcapscript.sinks.jsonl import JsonSink
+from xcapscript.sinks.outputs import Destinations, Form
 from xcapscript.sinks.printer import Printer
+from xcapscript.sinks.rotation import Rotation
 from xcapscript.sinks.values import ValueText
 from xcapscript.unit import EventSpec, MapSpec
 
@@ -81,3 +86,27 @@ def wanted_by(voice: Voice, lines: VoiceLines) -> Callable[[EventSpec], bool]:
         return False
 
     return wanted
+
+
+def destinations(
+    options: Options, voice: Voice, lines: VoiceLines, say: Callable[[str], None], *, colour: bool
+) -> Destinations:
+    """Where a clause's packets go, and what it shows: to the screen, if that has no file of its own."""
+    form = Form(options.format)
+
+    def on_screen(values: ValueText) -> EventSink:
+        return JsonSink(lines, values) if form is Form.JSON else Shown(lines, say, values, colour=colour)
+
+    in_file = options.output is not None
+    return Destinations(
+        stream=sys.stdout,
+        packets=options.write,
+        snaplen=options.snaplen or 0,
+        lines=options.output,
+        form=form,
+        last=options.last,
+        rotation=Rotation.of(options.file_size, options.file_seconds, options.file_count),
+        at_once=options.at_once,
+        show=None if in_file else on_screen,
+        wanted=None if in_file else wanted_by(voice, lines),
+    )

@@ -32,6 +32,11 @@ class Rotation:
     seconds: int = 0
     files: int = 0
 
+    @classmethod
+    def of(cls, size: int, seconds: int, files: int) -> Rotation | None:
+        """None if no file is to end."""
+        return cls(size, seconds, files) if size or seconds else None
+
     def name(self, pattern: str, start: int, number: int) -> str:
         """What tcpdump calls the file of this number in the slice that began at `start` ns since 1970."""
         name = strftime(pattern, localtime(start // SECOND)) if self.seconds else pattern

@@ -18,12 +18,12 @@ from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from xcapscript.capture import Wishes
+from xcapscript.cli.options import parse_options
 from xcapscript.errors import KernelError
 from xcapscript.kernel.frozen import FrozenKernel
 from xcapscript.library import default_library
 from xcapscript.repl import jobs, start
-from xcapscript.repl.jobs import Spare
+from xcapscript.repl.spare import Spare
 from xcapscript.runtime.maps import Counts
 from xcapscript.session import Report
 
@@ -87,6 +87,8 @@ class FakeSession:
     abandoned: bool = False
     over: Event = field(default_factory=Event)
     matched: int = 5
+    lost: int = 2
+    looks: int = 0
     rows: int = 1
 
     def start(self) -> int:
@@ -104,7 +106,8 @@ class FakeSession:
         return Report(0, self.counts(), {}, None)
 
     def counts(self) -> tuple[Counts, ...]:
-        return tuple(Counts(9, 1, 0, 3, 0, 0, 0, self.matched, 2) for _ in self.unit.programs)
+        self.looks += 1
+        return tuple(Counts(9, 1, 0, 3, 0, 0, 0, self.matched, self.lost) for _ in self.unit.programs)
 
     def full(self) -> dict[str, int]:
         return {}
@@ -172,7 +175,7 @@ def run(sessions: list[FakeSession], tmp_path: Path, monkeypatch: pytest.MonkeyP
         paper = Paper(columns, rows)
 
         async def both(source: PipeInput) -> None:
-            given = KERNEL, LIBRARY, Wishes(), Spare(Nothing), history or InMemoryHistory()  # type: ignore[arg-type]
+            given = KERNEL, LIBRARY, parse_options([]), Spare(Nothing), history or InMemoryHistory()  # type: ignore[arg-type]
             opened = asyncio.create_task(start.run_prompt(*given, source=source, output=paper))
             played = asyncio.create_task(play(Typist(source, paper)))  # type: ignore[arg-type]
             await asyncio.wait({opened, played}, return_when=asyncio.FIRST_EXCEPTION, timeout=PATIENCE)

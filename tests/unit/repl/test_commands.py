@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from xcapscript.capture import Wishes
+from xcapscript.cli.options import parse_options
 from xcapscript.errors import UsageError
 from xcapscript.kernel.frozen import FrozenKernel
 from xcapscript.library import default_library
 from xcapscript.repl.command import Desk, Edit, Leave, Shell
 from xcapscript.repl.commands import COMMANDS, run_command
-from xcapscript.repl.jobs import Jobs, Spare, State, Surroundings
+from xcapscript.repl.jobs import Jobs, State, Surroundings
 from xcapscript.repl.screen import Screen
+from xcapscript.repl.spare import Spare
 from xcapscript.repl.toolbar import Meter
 from xcapscript.source import Source
 from xcapscript.syntax.parse import parse
@@ -47,7 +48,7 @@ def desk(sessions: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         colour=False,
         crowded=lambda: False,
     )
-    made = Desk(Jobs(around), around, Wishes(), Meter())
+    made = Desk(Jobs(around), around, parse_options([]), Meter())
     yield made
     for job in made.jobs:
         job.stop()
@@ -57,7 +58,7 @@ def desk(sessions: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def started(desk: Desk, *texts: str) -> None:
     """Start clauses, and wait until they run."""
     for text in texts:
-        job = desk.jobs.start(text, desk.wishes)
+        job = desk.jobs.start(text, desk.options)
         while job.state is State.STARTING:
             job.wait(0.01)
         assert job.state is State.RUNNING, desk.around.screen.take()
@@ -99,6 +100,12 @@ def refused(desk: Desk, line: str) -> str:
         (".set snaplem 3", "there is no setting 'snaplem': did you mean 'snaplen'?"),
         (".set snaplen many", "argument -s: 'many' is not a number of bytes"),
         (".set vi maybe", "vi is on or off"),
+        (
+            ".set flame x.svg",
+            "there is no setting 'flame': at the prompt .flame N draws the stacks of a clause, whenever you like",
+        ),
+        (".write /nowhere/x.pcapng", "cannot write '/nowhere/x.pcapng': No such file or directory"),
+        (".write /", "cannot write '/': Is a directory"),
         (".load", "write .load FILE.xcap"),
         (".load nowhere.xcap", "cannot read 'nowhere.xcap': No such file or directory"),
         (".save", "write .save FILE.xcap, or .save FILE.xcap 1 3 for some clauses"),
@@ -206,23 +213,20 @@ def test_fields_of_packets_and_structs(desk: Desk) -> None:
     assert "sk.state" in ask(desk, ".fields sk")
 
 
-def test_settings_are_those_of_the_command_line(desk: Desk) -> None:
-    assert ask(desk, ".set snaplen 96") == "snaplen 96"
-    assert ask(desk, ".set count = 10") == "count 10"
-    assert ask(desk, ".set buffer_size 1M") == "buffer_size 1048576"
-    assert ask(desk, ".set names off") == "names off"
-    assert ask(desk, ".set vi on") == "vi on"
-    assert (desk.wishes.snaplen, desk.wishes.count, desk.wishes.no_names, desk.vi) == (96, 10, True, True)
-    assert ask(desk, ".set snaplen off") == "snaplen -"
-    assert desk.wishes.snaplen is None
-    assert "count 10" in ask(desk, ".set")
-
-
 def test_dumped_packets_of_two_clauses_go_to_two_files(desk: Desk, tmp_path: Path) -> None:
     assert "p.pcapng" in ask(desk, ".write p.pcapng")
     started(desk, "rx { dump; }", "tx { dump; }")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p-2.pcapng", "p.pcapng"]
     assert "of its own" in ask(desk, ".write off")
+
+
+def test_a_file_that_could_be_written_is_left_as_it_is(desk: Desk, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "there").write_text("before")
+    ask(desk, ".write there")
+    assert Path("there").read_text() == "before"
+    assert f"{tmp_path}/new.pcapng" in ask(desk, ".write ~/new.pcapng")
+    assert not Path("new.pcapng").exists()
 
 
 def test_a_script_is_loaded(desk: Desk, tmp_path: Path) -> None:

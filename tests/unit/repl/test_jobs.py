@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from xcapscript.capture import Wishes
+from xcapscript.cli.options import parse_options
 from xcapscript.errors import CompilerBug, KernelError
 from xcapscript.kernel.frozen import FrozenKernel
 from xcapscript.library import default_library
 from xcapscript.repl import jobs as module
-from xcapscript.repl.jobs import Jobs, Spare, State, Surroundings
+from xcapscript.repl.jobs import Jobs, State, Surroundings
 from xcapscript.repl.screen import Screen
+from xcapscript.repl.spare import Spare
 
 ROOT = Path(__file__).parents[3]
 KERNEL = FrozenKernel(ROOT / "tests" / "data" / "kernel" / "linux-6.18.json")
@@ -51,7 +54,7 @@ def jobs(sessions: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def settled(jobs: Jobs, text: str, **wishes: Any) -> Any:
-    job = jobs.start(text, Wishes(**wishes))
+    job = jobs.start(text, replace(parse_options([]), **wishes))
     while job.state is State.STARTING:
         job.wait(0.01)
     return job
@@ -98,7 +101,7 @@ def test_a_job_that_is_stopped_while_it_is_compiled_never_begins(jobs: Any, sess
         return compiled(*given)
 
     monkeypatch.setattr(module, "compile_program", slow)
-    job = module.Job(1, module.Source("[1]", "rx"), Wishes(), jobs._around)
+    job = module.Job(1, module.Source("[1]", "rx"), parse_options([]), jobs._around)
     job.start()
     job.wait()
     assert job.state is State.STOPPED
@@ -162,3 +165,50 @@ def test_maps_of_several_jobs_are_told_apart(jobs: Any) -> None:
     second.stop()
     second.wait()
     assert "[2]\n@m    count\n" in jobs.screen.take()
+
+
+def test_a_job_ends_when_its_time_is_over(jobs: Any) -> None:
+    job = settled(jobs, "rx", time=0.05)
+    job.wait(30)
+    assert job.state is State.STOPPED
+
+
+def test_what_a_job_prints_goes_to_a_file_of_its_own(jobs: Any, tmp_path: Path) -> None:
+    for _ in range(2):
+        job = settled(jobs, "rx { @m[pid] = count(); }", output="lines.txt")
+        job.stop()
+        job.wait()
+    assert (tmp_path / "lines.txt").read_text() == "@m[42]: 7\n"
+    assert (tmp_path / "lines-2.txt").read_text() == "@m[42]: 7\n"
+    assert "@m" not in jobs.screen.take()
+
+
+def test_what_a_job_prints_is_json_if_that_is_wanted(jobs: Any) -> None:
+    job = settled(jobs, "rx { @m[pid] = count(); }", format="json")
+    job.stop()
+    job.wait()
+    lines = [json.loads(line) for line in jobs.screen.take().splitlines() if line.startswith("{")]
+    assert [line["type"] for line in lines] == ["map", "end"]
+    assert lines[0]["rows"] == [{"key": [42], "value": 7}]
+
+
+def test_a_job_that_stops_tells_what_became_of_every_hit(jobs: Any) -> None:
+    job = settled(jobs, "rx", why=True)
+    job.stop()
+    job.wait()
+    screen = jobs.screen.take()
+    assert "[1] rx (line 1)     9" in screen
+    assert "condition said no" in screen
+
+
+def test_losses_are_told_once_with_what_helps_at_the_prompt(jobs: Any, sessions: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("xcapscript.cli.losses.BETWEEN", 0)
+    job = settled(jobs, "rx", buffer_size=1 << 20)
+    while not sessions[0].looks:
+        job.wait(0.01)
+    sessions[0].lost = 3
+    job.stop()
+    job.wait()
+    told = jobs.screen.take()
+    assert "[1] lost 2 packets so far (rx): try .set buffer_size 32M, a smaller snaplen or a narrower filter" in told
+    assert told.count(" so far ") == 1

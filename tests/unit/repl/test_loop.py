@@ -127,7 +127,7 @@ def test_what_only_the_job_finds_out_is_told_with_its_place(run: Any, monkeypatc
     monkeypatch.setattr("xcapscript.repl.reading.is_quick", lambda _text: False)
 
     async def play(t: Any) -> None:
-        await t.type("rx /tcp prot 80/\r", "[1]:1:5: error:", "hint:")
+        await t.type("rx /tcp prot 80/\r", "[1] clause:1:5: error:", "hint:")
         await t.type(".ls\r", "[1] failed")
         t.source.send_text(CTRL_D)
 

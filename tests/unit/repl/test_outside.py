@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xcapscript.errors import UsageError
-from xcapscript.repl.outside import edit, page, shell
+from xcapscript.repl.outside import LESS, edit, ended, page, shell
 
 
 def script(path: Path, text: str) -> str:
@@ -17,7 +17,8 @@ def script(path: Path, text: str) -> str:
 def test_the_pager_is_given_the_text(tmp_path: Path) -> None:
     pager = script(tmp_path / "pager", f'cat > {tmp_path}/paged; echo "$LESS" >> {tmp_path}/paged')
     assert page("one\ntwo\n", {"PAGER": pager, "PATH": "/usr/bin:/bin"})
-    assert (tmp_path / "paged").read_text() == "one\ntwo\n-RXF\n"
+    assert (tmp_path / "paged").read_text() == f"one\ntwo\n{LESS}\n"
+    assert "-Psq leaves" in LESS
 
 
 def test_a_pager_that_is_not_there_is_none() -> None:
@@ -42,3 +43,10 @@ def test_without_an_editor_it_says_how_to_choose_one(monkeypatch: pytest.MonkeyP
 
 def test_the_shell_s_status_is_given() -> None:
     assert (shell("exit 3"), shell("true")) == (3, 0)
+
+
+def test_how_a_command_ended_is_told() -> None:
+    assert ended(shell("exit 3")) == "exit status 3"
+    assert ended(shell("kill -INT $$")) == "interrupted by SIGINT"
+    assert ended(shell("kill -KILL $$")) == "ended by SIGKILL"
+    assert ended(-40) == "ended by signal 40"
