@@ -1,4 +1,4 @@
-"""Programs that take the terminal for a while: the pager, the editor, the shell."""
+"""Programs that take the terminal for a while: the pager, the editor, the shell. Ctrl-C is meanwhile for them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xcapscript.errors import UsageError
@@ -25,8 +24,7 @@ def page(text: str, environ: Mapping[str, str] = os.environ) -> bool:
     command = shlex.split(environ.get("PAGER", "")) or ["less"]
     if shutil.which(command[0]) is None:
         return False
-    with _ours():
-        subprocess.run(command, check=False, input=text, text=True, env={"LESS": LESS, **environ})
+    subprocess.run(command, check=False, input=text, text=True, env={"LESS": LESS, **environ})
     return True
 
 
@@ -36,8 +34,7 @@ def edit(text: str, environ: Mapping[str, str] = os.environ) -> str:
     with tempfile.TemporaryDirectory(prefix="xcap-") as folder:
         path = Path(folder, "clause.xcap")
         path.write_text(text, encoding="utf-8")
-        with _ours():
-            status = subprocess.run([*command, str(path)], check=False).returncode
+        status = subprocess.run([*command, str(path)], check=False).returncode
         if status:
             raise UsageError(f"{command[0]} ended with status {status}: nothing was changed")
         return path.read_text(encoding="utf-8", errors="replace").rstrip("\n")
@@ -55,8 +52,7 @@ def _editor(environ: Mapping[str, str]) -> Sequence[str]:
 
 def shell(line: str) -> int:
     """Run a command of the shell; its exit status."""
-    with _ours():
-        return subprocess.run(line, shell=True, check=False).returncode  # noqa: S602 -- the user's own
+    return subprocess.run(line, shell=True, check=False).returncode  # noqa: S602 -- the user's own
 
 
 def ended(status: int) -> str:
@@ -68,17 +64,3 @@ def ended(status: int) -> str:
     except ValueError:  # a real-time signal
         name = f"signal {-status}"
     return f"{'interrupted' if status == -signal.SIGINT else 'ended'} by {name}"
-
-
-@contextmanager
-def _ours() -> Iterator[None]:
-    """Ctrl-C is meanwhile for the program that has the terminal. Threads cannot say so, and need not."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
