@@ -11,6 +11,7 @@ from xcapscript.cli.listing import device_hooks
 from xcapscript.errors import KernelError
 from xcapscript.kernel.facts import Kernel
 from xcapscript.quotes import begun, quoted, split, unquoted
+from xcapscript.repl.binding import in_group
 from xcapscript.repl.command import Takes
 from xcapscript.repl.commands import COMMANDS
 from xcapscript.repl.fuzzy import like
@@ -70,6 +71,8 @@ def complete(text: str, cursor: int, world: World) -> list[Candidate]:
     match place.part:
         case Part.HEAD:
             return _of_head(before, place, world)
+        case Part.BINDING:
+            return _of_binding(before, place.hooks[-1], place.text, world)
         case Part.PREDICATE:
             return _of_predicate(before, text, place, world)
         case Part.BLOCK:
@@ -133,6 +136,15 @@ def _typed(path: str) -> str:
     return text[:-1] if text.endswith('/"') else text
 
 
+def _of_binding(before: str, attach: str, group: str, world: World) -> list[Candidate]:
+    try:
+        choice = in_group(attach, group, world.kernel)
+    except KernelError:
+        return []
+    # what is of the right type comes first
+    return sorted(_made(before, choice.word, choice.table), key=lambda one: one.meta != choice.type)
+
+
 def _of_predicate(before: str, text: str, place: Place, world: World) -> list[Candidate]:
     if (found := _marked(before, text, place, world)) is not None:
         return found
@@ -167,6 +179,8 @@ def _of_definition(before: str, place: Place, world: World) -> list[Candidate]:
     (word,) = place.hooks
     if word == "option" and "=" not in place.text:
         return _made(before, _word(place.text), OPTION_DOCS)
+    if word == "hook" and (match := re.search(r"([^\s=|(]+)\(([^()]*)\Z", place.text)):
+        return _of_binding(before, match[1], match[2], world)
     if word == "hook" and (match := re.search(r"[=|]\s*([^\s=|]*)\Z", place.text)):
         return _of_head(before, Place(Part.HEAD, (), match[1]), world)
     return []

@@ -1,4 +1,4 @@
-"""What is being typed where the cursor is: a hook, a predicate, a statement, a command."""
+"""What is being typed where the cursor is: a hook, what is bound there, a predicate, a statement, a command."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Part(Enum):
     """The part of a program that the cursor is in."""
 
     HEAD = auto()
+    BINDING = auto()
     PREDICATE = auto()
     BLOCK = auto()
     DEFINITION = auto()
@@ -32,8 +33,9 @@ class Part(Enum):
 class Place:
     """A place in a program.
 
-    The hooks of the clause that it is in, or the first word of a definition; the text of the part up to the cursor,
-    from the last thing that ended. In a string, `opened` is what stands before its quote.
+    The hooks of the clause that it is in, in a binding group the last of which is the group's, or the first word of a
+    definition; the text of the part up to the cursor, from the last thing that ended. In a string, `opened` is what
+    stands before its quote.
     """
 
     part: Part
@@ -79,6 +81,8 @@ class _Scan:
                     return found
                 if match[0] not in DEFINITIONS:
                     hooks.append(match[0])
+                    if (found := self._group(tuple(hooks))) is not None:
+                        return found
             else:
                 self.at += 1
         return Place(Part.HEAD, tuple(hooks), "")
@@ -106,6 +110,14 @@ class _Scan:
         self.at = match.end()
         inside = not match["end"] and self.at == len(self.text)
         return Place(Part.STRING, hooks, content, opened) if inside else None
+
+    def _group(self, hooks: tuple[str, ...]) -> Place | None:
+        """Past a binding group behind the last hook, if there is one; the place if the cursor is in it."""
+        if not self.text.startswith("(", self.at):
+            return None
+        start, end = self.at + 1, self.text.find(")", self.at)
+        self.at = len(self.text) if end < 0 else end + 1
+        return Place(Part.BINDING, hooks, self.text[start:]) if end < 0 else None
 
     def _predicate(self, hooks: tuple[str, ...]) -> Place | None:
         """Past a predicate; the place if the cursor is in it."""
