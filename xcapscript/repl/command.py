@@ -73,13 +73,16 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: how it is written, what it takes, what it is good for, and what does it.
+    """A command: how it is written, what it takes, what does it, and what that is good for.
 
-    That is called with what stands behind it, and raises UsageError if that is wrong.
+    What does it is called with what stands behind the command, and raises UsageError if that is wrong.
     """
 
-    name: str
     usage: str
     takes: Takes
-    doc: str
     does: Callable[[Desk, str], Result]
+    doc: str
+
+    @property
+    def name(self) -> str:
+        return self.usage.partition(" ")[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import starmap
+
 from xcapscript.diagnostics import did_you_mean
 from xcapscript.errors import UsageError
 from xcapscript.repl import asking, keeping, running, settings, watching
@@ -53,39 +55,32 @@ def _quit(_desk: Desk, _argument: str) -> None:
 
 COMMANDS = {
     command.name: command
-    for command in (
-        Command(
-            "hooks", "hooks [pattern]", Takes.HOOK, "the hooks whose names have this in them, or match it", asking.hooks
+    for command in starmap(
+        Command,
+        (
+            ("hooks [pattern]", Takes.HOOK, asking.hooks, "the hooks whose names have this in them, or match it"),
+            ("desc HOOK", Takes.HOOK, asking.describe, "a hook: its arguments, and where its packet is"),
+            ("fields [tcp|skb|struct NAME]", Takes.FIELDS, asking.fields, "fields of packets and structs"),
+            ("ls", Takes.NOTHING, running.ls, "what runs and ran, with rates and losses"),
+            ("stop N|all", Takes.JOBS, running.stop, "end a clause: its maps are shown, its files closed"),
+            ("pause N", Takes.JOB, running.pause, "let a clause do nothing for a while"),
+            ("resume N", Takes.JOB, running.resume, "let it go on"),
+            ("stats [N]", Takes.JOB, running.stats, "what became of every hit, clause by clause"),
+            ("maps", Takes.NOTHING, watching.maps, "the maps of all clauses"),
+            ("print @map [n]", Takes.MAP, watching.print_map, "a map, the largest values first"),
+            ("clear @map", Takes.MAP, watching.clear, "remove every key of a map"),
+            ("watch [@map ...]", Takes.MAP, watching.watch, "show maps below the prompt, live; alone: no more"),
+            ("flame N [file.svg]", Takes.JOB, watching.flame, "draw the stacks that a clause counted"),
+            ("set [name [value]]", Takes.SETTING, settings.set_, "what holds for clauses that are started"),
+            ("write [file|off]", Takes.PATH, keeping.write, "where dump writes packets"),
+            ("load file.xcap", Takes.PATH, keeping.load, "start a script"),
+            ("edit [N]", Takes.JOB, keeping.edit, "change a clause, or the last one, in $EDITOR"),
+            ("save file.xcap [N ...]", Takes.PATH, keeping.save, "write what runs, or ran, as a script"),
+            ("c N", Takes.JOB, asking.c_text, "the C that a clause became"),
+            ("history [text]", Takes.TEXT, keeping.history, "what was typed"),
+            ("doctor", Takes.NOTHING, asking.doctor, "what works on this machine, and what to do about the rest"),
+            ("help [topic]", Takes.TOPIC, _help, "this, or more about something"),
+            ("quit", Takes.NOTHING, _quit, "stop all, and leave; as Ctrl-D"),
         ),
-        Command("desc", "desc HOOK", Takes.HOOK, "a hook: its arguments, and where its packet is", asking.describe),
-        Command("fields", "fields [tcp|skb|struct NAME]", Takes.FIELDS, "fields of packets and structs", asking.fields),
-        Command("ls", "ls", Takes.NOTHING, "what runs and ran, with rates and losses", running.ls),
-        Command("stop", "stop N|all", Takes.JOBS, "end a clause: its maps are shown, its files closed", running.stop),
-        Command("pause", "pause N", Takes.JOB, "let a clause do nothing for a while", running.pause),
-        Command("resume", "resume N", Takes.JOB, "let it go on", running.resume),
-        Command("stats", "stats [N]", Takes.JOB, "what became of every hit, clause by clause", running.stats),
-        Command("maps", "maps", Takes.NOTHING, "the maps of all clauses", watching.maps),
-        Command("print", "print @map [n]", Takes.MAP, "a map, the largest values first", watching.print_map),
-        Command("clear", "clear @map", Takes.MAP, "remove every key of a map", watching.clear),
-        Command(
-            "watch", "watch [@map ...]", Takes.MAP, "show maps below the prompt, live; alone: no more", watching.watch
-        ),
-        Command("flame", "flame N [file.svg]", Takes.JOB, "draw the stacks that a clause counted", watching.flame),
-        Command("set", "set [name [value]]", Takes.SETTING, "what holds for clauses that are started", settings.set_),
-        Command("write", "write [file|off]", Takes.PATH, "where dump writes packets", keeping.write),
-        Command("load", "load file.xcap", Takes.PATH, "start a script", keeping.load),
-        Command("edit", "edit [N]", Takes.JOB, "change a clause, or the last one, in $EDITOR", keeping.edit),
-        Command("save", "save file.xcap [N ...]", Takes.PATH, "write what runs, or ran, as a script", keeping.save),
-        Command("c", "c N", Takes.JOB, "the C that a clause became", asking.c_text),
-        Command("history", "history [text]", Takes.TEXT, "what was typed", keeping.history),
-        Command(
-            "doctor",
-            "doctor",
-            Takes.NOTHING,
-            "what works on this machine, and what to do about the rest",
-            asking.doctor,
-        ),
-        Command("help", "help [topic]", Takes.TOPIC, "this, or more about something", _help),
-        Command("quit", "quit", Takes.NOTHING, "stop all, and leave; as Ctrl-D", _quit),
     )
 }
