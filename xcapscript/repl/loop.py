@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
+from types import FrameType
 from typing import Any, TypeVar
 
 from xcapscript.diagnostics import ScriptError
@@ -56,6 +57,8 @@ class Repl:
         self._loop.set_exception_handler(self._on_bug)
         for number in ENDINGS:
             self._loop.add_signal_handler(number, self._end)
+        # prompt_toolkit puts this one back when a line has been typed, but none of asyncio's
+        before = signal.signal(signal.SIGINT, self._on_ctrl_c)
         pump = asyncio.create_task(self._pump())
         self._show()
         try:
@@ -66,6 +69,7 @@ class Repl:
             await self._stop_all()
             pump.cancel()
             self._show()
+            signal.signal(signal.SIGINT, before)
 
     async def _turn(self) -> None:
         """One text."""
@@ -140,14 +144,17 @@ class Repl:
         assert self._loop is not None
         work = self._loop.run_in_executor(None, what)
         self._waits = work
-        self._loop.add_signal_handler(signal.SIGINT, self._interrupt)
         try:
             return await work
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         finally:
             self._waits = None
-            self._loop.remove_signal_handler(signal.SIGINT)
+
+    def _on_ctrl_c(self, _number: int, _frame: FrameType | None) -> None:
+        """Ctrl-C while no line is typed, which never ends the prompt."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._interrupt)
 
     def _interrupt(self) -> None:
         # while another program has the terminal, Ctrl-C is for that

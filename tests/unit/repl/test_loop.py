@@ -14,6 +14,7 @@ from prompt_toolkit.history import InMemoryHistory
 
 from xcapscript.errors import KernelError
 from xcapscript.repl import commands, loop, outside
+from xcapscript.repl.jobs import Jobs
 
 CTRL_C, CTRL_D, ESCAPE = "\x03", "\x04", "\x1b"
 STARTED = "[1] 1 probe attached"
@@ -132,6 +133,26 @@ def test_what_only_the_job_finds_out_is_told_with_its_place(run: Any, monkeypatc
         t.source.send_text(CTRL_D)
 
     run(play)
+
+
+def test_ctrl_c_between_two_lines_never_ends_the_prompt(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Jobs.start
+
+    def interrupted(*given: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return start(*given)
+
+    monkeypatch.setattr(Jobs, "start", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+
+    async def play(t: Any) -> None:
+        await t.type("rx\r", "[1] 1 probe attached")
+        await t.type(".ls\r", "[1] running")
+        await t.type("tx\r", "[2] 1 probe attached")
+        t.source.send_text(".quit\r")
+
+    run(play)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_clause_that_fails_never_ends_the_prompt(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
