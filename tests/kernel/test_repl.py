@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -119,6 +120,75 @@ def test_packets_go_to_a_file(net: Network, open_xcap: Callable[..., Terminal], 
     assert t.status() == 0
     assert "[1] 5 packets written to drops.pcapng" in t.screen()
     assert sh(f"tcpdump -nr {tmp_path}/drops.pcapng 2>/dev/null | grep -c 'echo request'").strip() == "5"
+
+
+def test_the_last_packets_are_kept_and_a_clause_ends_in_time(
+    net: Network, open_xcap: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    net.drop_icmp()
+    t = open_xcap("--last", "3", "-w", "last.pcapng")
+    t.type(f'drop /icmp and ifname == "{net.right}"/ {{ dump; }}\n')
+    t.see("[1] 1 probe attached")
+    sh(net.in_a("ping -c 7 -i 0.05 -W 1 10.78.0.2"), check=False)
+    t.type(".stop 1\n")
+    t.see("[1] 3 packets written to last.pcapng")
+    shown = sh(f"tcpdump -nr {tmp_path}/last.pcapng 2>/dev/null")
+    assert re.findall(r"echo request, id \d+, seq (\d+),", shown) == ["5", "6", "7"]
+    t.type(".set time 1s\n")
+    t.see("time 1s")
+    t.type("drop /icmp/ { count(); }\n")
+    t.see("[2] 1 probe attached", "[2] stopped: ")
+    t.type(".write /nowhere/p.pcapng\n")
+    t.see("cannot write '/nowhere/p.pcapng': No such file or directory")
+
+
+def test_what_clauses_print_goes_to_a_file_as_json(
+    net: Network, open_xcap: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    net.drop_icmp()
+    t = open_xcap("-o", "lines.json", "-f", "json")
+    t.type(f'drop /icmp and ifname == "{net.right}"/\n')
+    t.see("[1] 1 probe attached")
+    sh(net.in_a("ping -c 4 -i 0.05 -W 1 10.78.0.2"), check=False)
+    t.type(".stop 1\n")
+    t.see("[1] stopped: ", "4 matched")
+    lines = [json.loads(line) for line in (tmp_path / "lines.json").read_text().splitlines()]
+    assert [line["type"] for line in lines] == ["packet"] * 4 + ["end"]
+    assert net.icmp_drops() == 4
+    assert "echo request" not in t.screen()
+
+
+def test_a_clause_that_loses_events_says_once_what_helps(net: Network, open_xcap: Callable[..., Terminal]) -> None:
+    t = open_xcap()
+    t.type(".set buffer_size 4096\n")
+    t.see("buffer_size 4096")
+    t.type(f'tx /udp and ifname == "{net.left}"/\n')
+    t.see("[1] 1 probe attached")
+    with subprocess.Popen([*net.in_a("python3 -c").split(), FLOOD]) as sender:
+        t.see(" so far (tx): try .set buffer_size 32M, a smaller snaplen or a narrower filter, and start it anew")
+        t.until(lambda: re.search(r"1 running \| \S+/s \| (?!0 )\S+ lost", t.visible()[-1]) is not None)
+        sender.wait()
+    t.type(".stop 1\n")
+    t.see("[1] stopped: ")
+    assert t.screen().count(" so far (tx)") == 1
+
+
+def test_ctrl_c_is_for_the_command_that_has_the_terminal(open_xcap: Callable[..., Terminal]) -> None:
+    t = open_xcap()
+    t.type("!echo began; sleep 60\n")
+    t.see("\nbegan\n")
+    t.keys("C-c")
+    t.see("\ninterrupted by SIGINT\n", "xcap>")
+    t.type(".maps\n")
+    t.see("no clause has a map")
+
+
+def test_a_pager_that_is_taken_says_how_it_is_left(open_xcap: Callable[..., Terminal]) -> None:
+    t = open_xcap(rows=12)
+    t.type(".help\n")
+    t.see("q leaves, space goes on")
+    t.keys("q")
+    t.until(lambda: "xcap>" in "".join(t.visible()))
 
 
 def test_a_flood_leaves_the_prompt_usable(net: Network, open_xcap: Callable[..., Terminal]) -> None:

@@ -59,8 +59,10 @@ def ended(status: int) -> str:
     """How a command ended that did not end well; a signal's status is negative."""
     if status >= 0:
         return f"exit status {status}"
+    if status == -signal.SIGINT:
+        # the terminal has written ^C where the cursor was
+        return "\ninterrupted by SIGINT"
     try:
-        name = signal.Signals(-status).name
+        return f"ended by {signal.Signals(-status).name}"
     except ValueError:  # a real-time signal
-        name = f"signal {-status}"
-    return f"{'interrupted' if status == -signal.SIGINT else 'ended'} by {name}"
+        return f"ended by signal {-status}"

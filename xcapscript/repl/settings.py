@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from xcapscript.cli.options import Options, parse_options
@@ -127,8 +128,7 @@ def set_(desk: Desk, argument: str) -> str:
     name, _, value = argument.partition(" ")
     value = value.strip().removeprefix("=").strip()
     if not argument:
-        shown = [(f"{row.name} {value_of(desk, row)}", row.doc) for row in SETTINGS.values()]
-        return rows(shown, desk.around.columns())
+        return rows(map(partial(_row, desk), SETTINGS.values()), desk.around.columns())
     row = SETTINGS.get(name) or next((row for row in SETTINGS.values() if row.flag == name), None)
     if row is None:
         flag = _WORDS.get(name, name)
@@ -136,6 +136,11 @@ def set_(desk: Desk, argument: str) -> str:
         raise UsageError(f"there is no setting '{name}': {hint}")
     note = _change(desk, row, value) if value else None
     return "\n".join([f"{row.name} {value_of(desk, row)}", *([escape(note)] if note else [])])
+
+
+def _row(desk: Desk, row: Setting) -> tuple[str, str]:
+    """A setting as it is, and what it is for, with its option, by which messages may call it."""
+    return f"{row.name} {value_of(desk, row)}", f"{row.doc} ({row.flag})" if row.flag else row.doc
 
 
 def _change(desk: Desk, row: Setting, value: str) -> str | None:

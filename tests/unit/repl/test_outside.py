@@ -47,6 +47,6 @@ def test_the_shell_s_status_is_given() -> None:
 
 def test_how_a_command_ended_is_told() -> None:
     assert ended(shell("exit 3")) == "exit status 3"
-    assert ended(shell("kill -INT $$")) == "interrupted by SIGINT"
+    assert ended(shell("kill -INT $$")) == "\ninterrupted by SIGINT"
     assert ended(shell("kill -KILL $$")) == "ended by SIGKILL"
     assert ended(-40) == "ended by signal 40"
