@@ -10,7 +10,7 @@ setup:  ## install what is missing (as root) and make .venv
 	@.ci/setup
 
 test:  ## set up, then run the tests; ARGS="-k filter" is handed to pytest
-	@.ci/setup strace tmux pkg-config libdpdk-dev
+	@.ci/setup strace tmux less pkg-config libdpdk-dev
 	@.venv/bin/pytest $(ARGS)
 
 test-vm:  ## the tests on Debian's kernel in QEMU, for hooks that this kernel may lack; ARGS as for test

@@ -280,11 +280,25 @@ def _of_command(before: str, world: World) -> list[Candidate]:
             return [Candidate(path, len(before) - len(argument)) for path in world.files(argument)]
         case Takes.TOPIC:
             return _made(before, argument, TOPICS)
-        case Takes.SETTING if " " not in argument:
-            return _made(before, argument, {name: row.doc for name, row in SETTINGS.items()})
+        case Takes.SETTING:
+            return _of_setting(before, argument, world)
         case Takes.FIELDS:
             return _made(
                 before, argument, _with("fields", ("eth", "ip", "tcp", "udp", "icmp", "arp", "vlan", "skb", "sk"))
             )
         case _:
             return []
+
+
+def _of_setting(before: str, argument: str, world: World) -> list[Candidate]:
+    """The name of a setting, then what it can be."""
+    name, blank, value = argument.partition(" ")
+    if not blank:
+        return _made(before, name, {name: row.doc for name, row in SETTINGS.items()})
+    row = SETTINGS.get(name)
+    if row is None:
+        return []
+    if row.option == "output":
+        return [Candidate(path, len(before) - len(value)) for path in world.files(value)]
+    interfaces = _with("interface", world.interfaces) if row.option == "interface" else {}
+    return _made(before, value.lstrip(), interfaces or _with(row.name, row.choices))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from xcapscript.cli.options import Options, parse_options
+from xcapscript.cli.options import FORMATS, Options, parse_options
 from xcapscript.cli.targets import check_interface, check_process
 from xcapscript.cli.together import check_files
 from xcapscript.diagnostics import did_you_mean, escape
@@ -16,6 +16,7 @@ from xcapscript.errors import UsageError
 from xcapscript.repl.command import Desk
 from xcapscript.repl.files import check_writable, in_home
 from xcapscript.repl.rows import rows
+from xcapscript.unit import Buffer
 
 OFF = frozenset({"off", "none", "no", "-"})
 MILLION, KIB = 1_000_000, 1 << 10
@@ -46,6 +47,13 @@ class Setting:
     text: Callable[[Any], str] = str
     is_switch: bool = False
     is_contrary: bool = False
+    words: tuple[str, ...] = ()
+    """What it can be, if that is one of a few words."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Words that can be typed behind its name."""
+        return ("on", "off") if self.is_switch else self.words
 
 
 SETTINGS = {
@@ -64,9 +72,9 @@ SETTINGS = {
         Setting("file_count", "-W", "file_count", "so many files are kept; by seconds, a clause stops after them"),
         Setting("at_once", "-U", "at_once", "on: packets are written as they come", is_switch=True),
         Setting("output", "-o", "output", "what clauses print goes to this file, not above the prompt", check_writable),
-        Setting("format", "-f", "format", "text or json: how it is printed"),
+        Setting("format", "-f", "format", "text or json: how it is printed", words=FORMATS),
         Setting("why", "--why", "why", "on: a clause that stops tells what became of every hit", is_switch=True),
-        Setting("buffer", "--buffer", "buffer", "ring or perf"),
+        Setting("buffer", "--buffer", "buffer", "ring or perf", words=tuple(map(str, Buffer))),
         Setting("buffer_size", "--buffer-size", "buffer_size", "what lies between kernel and xcap, such as 128M"),
         Setting("names", "-n", "no_names", "off: look up no host names", is_switch=True, is_contrary=True),
         Setting("vi", "", "", "on: edit as vi does", is_switch=True),
