@@ -79,3 +79,15 @@ def test_what_has_ended_counts_no_more() -> None:
     found = meter.look(jobs, held=True)
     assert (found.running, found.paused, found.lost, found.held) == (0, 1, 1, True)
     assert meter.rate(7) == 0
+
+
+def test_looks_of_an_hour_are_not_kept() -> None:
+    now = [0.0]
+    meter = Meter(lambda: now[0])
+    job: Any = FakeJob(1)
+    for _ in range(7200):
+        now[0] += 0.5
+        job.matched += 25_000
+        meter.look([job], held=False)
+    assert len(meter._looks[1]) < 10
+    assert meter.rate(1) == 50_000
