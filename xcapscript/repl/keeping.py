@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def save(desk: Desk, argument: str) -> str:
 
 def script_of(jobs: list[Job], held: Options) -> str:
     """Clauses as one script that runs as it stands; settings that a script cannot have are told in a comment."""
-    told = " ".join(as_options(held))
+    told = shlex.join(as_options(held))
     head = "#!/usr/bin/env xcap\n"
     head += f"// run with: xcap {one_line(told)}\n" if told else ""
     head += f"option snaplen = {held.snaplen};\n" if held.snaplen is not None else ""

@@ -88,6 +88,7 @@ INSTEAD = {
     "--progress": "the line below the prompt tells how far the clauses are",
     "-q": "the prompt tells of the clauses that you start; .set output FILE keeps what they print away from it",
     "-v": ".stats tells the counts of each hook, and xcap -v of a saved script more",
+    "-w": ".write FILE says where packets go",
     "-w -": "standard output is the prompt's: give -w or .write a file",
 }
 """Options that mean nothing at the prompt, and what does there."""
@@ -99,6 +100,7 @@ _WORDS = {
     "flame": "--flame",
     "progress": "--progress",
     "quiet": "-q",
+    "write": "-w",
 }
 
 
@@ -200,9 +202,11 @@ def value_of(desk: Desk, row: Setting) -> str:
 
 
 def as_options(options: Options) -> Iterator[str]:
-    """The options with which a script runs as clauses do here, but for what it says itself."""
+    """The words of the options with which a script runs as clauses do here, but for what it says itself."""
     if options.write is not None:
-        yield f"-w {options.write}"
+        yield from ("-w", options.write)
     for row in SETTINGS.values():
         if _is_set(options, row) and row.option != "snaplen":
-            yield row.flag if row.is_switch else f"{row.flag} {row.text(getattr(options, row.option))}"
+            yield row.flag
+            if not row.is_switch:
+                yield row.text(getattr(options, row.option))

@@ -92,6 +92,7 @@ def test_a_setting_that_is_off_is_as_if_it_had_never_been_set(desk: Desk) -> Non
         ([".set format xml"], "argument -f: invalid choice: 'xml'"),
         ([".set -t -nn"], "there is no setting '-t': tcpdump would write where the prompt is"),
         ([".set cmd ping"], "there is no setting 'cmd': clauses run while you type"),
+        ([".set write x"], "there is no setting 'write': .write FILE says where packets go"),
         ([".set progress on"], "there is no setting 'progress': the line below the prompt"),
         ([".set why maybe"], "why is on or off"),
     ],
@@ -157,7 +158,7 @@ def test_what_holds_is_told_as_options_that_mean_the_same() -> None:
         "--why",
         "-n",
     ]
-    words = " ".join(as_options(parse_options(given))).split()
+    words = list(as_options(parse_options(given)))
     assert sorted(words) == sorted(given)
     assert parse_options(words) == parse_options(given)
     assert list(as_options(parse_options(["-s", "96"]))) == []
