@@ -24,7 +24,7 @@ fuzz: setup  ## programs made at random, and damaged ones, up to the kernel (as 
 	@.venv/bin/python tests/fuzz/run.py $(ARGS)
 
 reliability:  ## killed, stopped, the disk full, a million packets: promises under load (as root, a quarter of an hour)
-	@.ci/setup gcc libc6-dev
+	@.ci/setup gcc libc6-dev tmux
 	@.venv/bin/python tests/reliability/run.py $(ARGS)
 
 lint: setup  ## ruff, mypy and import-linter

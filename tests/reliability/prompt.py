@@ -3,7 +3,6 @@
 # ruff: noqa: T201 -- it prints figures
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import time
@@ -36,14 +35,14 @@ class Terminal:
     """tmux, in which xcap is open."""
 
     def __init__(self, place: Place) -> None:
-        self._socket = f"xcap-reliability-{os.getpid()}"
+        self._socket = str(place.directory / "tmux")
         home = f"HOME={place.directory} XDG_STATE_HOME={place.directory} TERM=screen-256color"
         command = f"{home} exec {place.xcap} -i {place.net.left}"
         self._tmux("new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), "-c", str(place.directory), command)
         self.process = int(self._tmux("display-message", "-p", "#{pane_pid}"))
 
     def _tmux(self, *words: str) -> str:
-        command = ["tmux", "-L", self._socket, "-f", "/dev/null", *words]
+        command = ["tmux", "-S", self._socket, "-f", "/dev/null", *words]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise Broken(f"the terminal has gone: {done.stderr.strip()}")
