@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from xcapscript.resources import stdlib_directory
 from xcapscript.source import Source, Span, read_script
 
 SUFFIX = ".xcap"
+_HOOK = re.compile(r"^hook\s+([A-Za-z_]\w*)\s*=", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class Library:
         """The standard library's script of that name, which defines the hook of that name."""
         path = self.stdlib / (name + SUFFIX)
         return Source(str(path), path.read_text(encoding="utf-8")) if name.isidentifier() and _is_file(path) else None
+
+    def standard_hooks(self) -> Mapping[str, str]:
+        """The hooks that the standard library's scripts define, and which script does."""
+        texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(self.stdlib.glob("*" + SUFFIX))}
+        return {hook: name for name, text in texts.items() for hook in _HOOK.findall(text)}
 
     def standard_names(self) -> Sequence[str]:
         """The names of the standard library's scripts, sorted."""

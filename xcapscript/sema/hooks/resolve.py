@@ -114,11 +114,7 @@ class Hooks:
         if name in within:
             refuse(Code.UNKNOWN_HOOK, attach, f"hook '{name}' stands for itself")
         if alias is None:
-            known = {*self.aliases, *self.library.standard_names(), *(k.value for k in HookKind)}
-            hints = did_you_mean(name, known)
-            if self.kernel.raw_tracepoint(name) is not None:
-                hints = (f"write rawtracepoint:{name}",)
-            refuse(Code.UNKNOWN_HOOK, attach, f"unknown hook '{name}'", *hints)
+            refuse(Code.UNKNOWN_HOOK, attach, f"unknown hook '{name}'", *self._meant(name))
         for alternative in alias.alternatives:
             try:
                 meant = with_parameters(alternative, self.parameters)
@@ -128,6 +124,22 @@ class Hooks:
                     raise
         tried = ", ".join(alternative.text for alternative in alias.alternatives)
         refuse(Code.MISSING_HOOK, attach, f"this kernel has none of the hooks that '{name}' stands for: {tried}")
+
+    def _meant(self, name: str) -> tuple[str, ...]:
+        """Hints at what an unknown hook may be: one that a library brings, a tracepoint, or one that is misspelt."""
+        brought = self.library.standard_hooks()
+        if name in brought:
+            return (f'import "{brought[name]}"; brings it',)
+        if self.kernel.raw_tracepoint(name) is not None:
+            return (f"write rawtracepoint:{name}",)
+        own = {*self.aliases, *self.library.standard_names(), *(k.value for k in HookKind)}
+        hints = did_you_mean(name, own | brought.keys())
+        imports = (
+            f'(import "{brought[other]}"; brings it)'
+            for other in brought.keys() - own
+            if f"'{other}'" in "".join(hints)
+        )
+        return tuple(f"{hint} {next(imports, '')}".rstrip() for hint in hints)
 
     def _standard(self, name: str) -> ast.HookAlias | None:
         source = self.library.standard(name)
