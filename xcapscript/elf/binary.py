@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from elftools.common.exceptions import DWARFError, ELFError
 from elftools.construct.core import ConstructError
+from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Section
 
@@ -89,6 +90,15 @@ class Binary:
     def chosen(self) -> frozenset[str]:
         """The functions that are one of several, which is chosen when the program starts."""
         return frozenset(symbol.name for symbol in self._symbols(_CHOSEN)) - self.functions.keys()
+
+    @cached_property
+    def needed(self) -> Sequence[str]:
+        """The libraries that it asks the dynamic linker for."""
+        with self.reading("dynamic section") as file:
+            section = file.get_section_by_name(".dynamic")
+            if not isinstance(section, DynamicSection):
+                return ()
+            return [str(vars(tag)["needed"]) for tag in section.iter_tags("DT_NEEDED")]
 
     def offset(self, address: int, *, code: bool = True) -> int | None:
         """Where in the file the code, or the data, of an address is; None if there is none."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from xcapscript.cli.main import WRONG_MACHINE, run_command
 from xcapscript.elf.binary import Binary, NotReadable
 from xcapscript.elf.search import find_file
 
@@ -69,3 +75,19 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
         except NotReadable:
             refused += 1
     assert 50 < refused < 400
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="needs readelf")
+def test_the_libraries_that_a_program_loads_are_those_of_readelf() -> None:
+    path = Path(sys.executable).resolve()
+    told = subprocess.run(["readelf", "-d", path], check=True, capture_output=True, text=True).stdout
+    needed = re.findall(r"\(NEEDED\) .*\[(.*)\]", told)
+    assert list(Binary(path).needed) == needed
+    assert "libc.so.6" in needed
+
+
+def test_a_function_of_a_library_that_a_program_loads_is_found_there() -> None:
+    errors = io.StringIO()
+    program = f"uprobe:{Path(sys.executable).resolve()}:malloc_usable_size {{ @ = count(); }}"
+    assert run_command(["--check", "-e", program], errors) == WRONG_MACHINE
+    assert "libc.so.6, which it loads, has it: write uprobe:libc.so.6:malloc_usable_size" in errors.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NoReturn
@@ -29,6 +30,10 @@ MACHINES = {"x64": 64, "AArch64": 64}
 """The programs whose arguments we know where to find: 64-bit ones of the kernel's own machine."""
 
 MOST_FUNCTIONS = 4096
+
+DPDK, DPDK_LIBRARY = "rte_", "librte_"
+INLINED = frozenset({"rte_eth_rx_burst", "rte_eth_tx_burst", "rte_pktmbuf_alloc", "rte_pktmbuf_free"})
+"""What DPDK has in its headers alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +101,21 @@ class Programs:
             hint = f"see xcap -l {shlex.quote(f'{self.kind}:{typed(binary)}:*{name}*')} for those"
             refuse(Code.MISSING_HOOK, attach, message, hint)
         message = f"'{binary.name}' has no function '{name}'"
-        hints = did_you_mean(name, binary.functions)
+        if (elsewhere := self._of_library(binary, name)) is not None:
+            refuse(Code.MISSING_HOOK, attach, message, elsewhere)
+        hints = (*did_you_mean(name, binary.functions), *_of_dpdk(binary, name))
         if binary.is_stripped:
             message += ": it is stripped, and names only what other files may call"
             hints = (*hints, f"say where it is, as a disassembler shows it: {self.kind}:{typed(binary)}:0x1234")
         refuse(Code.MISSING_HOOK, attach, message, *(hints or (see_list(self.kind, binary),)))
+
+    def _of_library(self, binary: Binary, name: str) -> str | None:
+        """A hint at a library that the program loads, if that has the function."""
+        for library in binary.needed:
+            with suppress(NotReadable):
+                if name in read_binary(library).functions:
+                    return f"{library}, which it loads, has it: write {self.kind}:{library}:{quoted(name)}"
+        return None
 
     def _matching(self, attach: ast.Attach, binary: Binary, wanted: str) -> list[tuple[str, list[int]]]:
         found = list(matching(binary, pattern(wanted)))
@@ -111,6 +126,19 @@ class Programs:
             message = f"'{wanted}' matches {len(found)} functions, of at most {MOST_FUNCTIONS}"
             refuse(Code.BAD_HOOK, attach, message)
         return found
+
+
+def _of_dpdk(binary: Binary, name: str) -> tuple[str, ...]:
+    """A hint at why a function of DPDK is not there."""
+    if not name.startswith(DPDK):
+        return ()
+    if name in INLINED:
+        return (f"'{name}' is inlined into programs: attach to a function that calls it, or see the library dpdk",)
+    loads = [library for library in binary.needed if library.startswith(DPDK_LIBRARY)]
+    known = [function for function in binary.functions if function.startswith(DPDK)]
+    if loads or known:
+        return ()
+    return (f"it has nothing of DPDK: no function {DPDK}*, and it loads no library {DPDK_LIBRARY}*",)
 
 
 def matching(binary: Binary, pattern: str) -> Iterator[tuple[str, list[int]]]:

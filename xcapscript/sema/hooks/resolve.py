@@ -25,7 +25,7 @@ from xcapscript.sema.hooks.tracepoints import bound, raw_tracepoint_hook, tracep
 from xcapscript.sema.refusal import refuse
 from xcapscript.syntax import ast
 from xcapscript.syntax.parse import parse
-from xcapscript.unit import Attachment, HookKind
+from xcapscript.unit import USER_KINDS, Attachment, HookKind
 
 SHORT_NAMES = {
     "k": "kprobe",
@@ -47,6 +47,9 @@ BOUND = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprob
 
 QUOTED = frozenset({"uprobe", "uretprobe", "usdt", "xdp", "tc", "socket"})
 """The kinds whose names may need quotes."""
+
+IN_PROGRAMS = {*map(str, USER_KINDS), *(short for short, kind in SHORT_NAMES.items() if kind in USER_KINDS)}
+DPDK_HINTS = ("it is in DPDK's own libraries; a program that has them within it has its own: uprobe:PATH:FUNCTION",)
 
 ABSENT = frozenset({Code.MISSING_HOOK, Code.UNSUPPORTED})
 """What makes the next alternative of a hook be tried."""
@@ -115,6 +118,7 @@ class Hooks:
             refuse(Code.UNKNOWN_HOOK, attach, f"hook '{name}' stands for itself")
         if alias is None:
             refuse(Code.UNKNOWN_HOOK, attach, f"unknown hook '{name}'", *self._meant(name))
+        reasons: dict[str, None] = {}
         for alternative in alias.alternatives:
             try:
                 meant = with_parameters(alternative, self.parameters)
@@ -122,7 +126,11 @@ class Hooks:
             except ScriptError as error:
                 if not all(d.code in ABSENT for d in error.diagnostics):
                     raise
+                reasons |= dict.fromkeys(diagnostic.message for diagnostic in error.diagnostics)
         tried = ", ".join(alternative.text for alternative in alias.alternatives)
+        if all(alternative.text.partition(":")[0] in IN_PROGRAMS for alternative in alias.alternatives):
+            message = f"'{name}' stands for {tried}, and {' and '.join(reasons)}"
+            refuse(Code.MISSING_HOOK, attach, message, *(DPDK_HINTS if name.startswith("dpdk") else ()))
         refuse(Code.MISSING_HOOK, attach, f"this kernel has none of the hooks that '{name}' stands for: {tried}")
 
     def _meant(self, name: str) -> tuple[str, ...]:
@@ -134,12 +142,8 @@ class Hooks:
             return (f"write rawtracepoint:{name}",)
         own = {*self.aliases, *self.library.standard_names(), *(k.value for k in HookKind)}
         hints = did_you_mean(name, own | brought.keys())
-        imports = (
-            f'(import "{brought[other]}"; brings it)'
-            for other in brought.keys() - own
-            if f"'{other}'" in "".join(hints)
-        )
-        return tuple(f"{hint} {next(imports, '')}".rstrip() for hint in hints)
+        named = next((other for other in brought.keys() - own if f"'{other}'" in "".join(hints)), None)
+        return hints if named is None else (f'{hints[0]} (import "{brought[named]}"; brings it)',)
 
     def _standard(self, name: str) -> ast.HookAlias | None:
         source = self.library.standard(name)
