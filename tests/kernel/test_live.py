@@ -242,3 +242,44 @@ def test_a_reader_that_has_seen_enough_ends_it_without_a_word(net: Network) -> N
     assert attached == "1 probe attached"
     assert " matched, " in counts
     assert reading.startswith("reading from file -")
+
+
+@pytest.mark.parametrize("ends", ["--time", "signal"])
+@pytest.mark.parametrize("options", [["-w", "-"], ["-t", "-nn"], ["-f", "json"]])
+def test_a_reader_that_does_not_read_does_not_keep_it_from_ending(net: Network, options: list[str], ends: str) -> None:
+    time = ["--time", "2s"] if ends == "--time" else []
+    program = RX.replace("{ dump; }", "{ dump; }" if "json" not in options else "{ print; }")
+    command = [*XCAP, "-i", net.right, "-e", program, *options, *time]
+    reading, writing = os.pipe()
+    process = subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    try:
+        assert process.stderr is not None
+        told = ""
+        while " attached" not in told:
+            told += process.stderr.readline()
+        sh(net.in_a("ping -q -f -c 3000 10.78.0.2"))
+        if ends == "signal":
+            process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+    assert process.returncode == 3, rest
+    assert "xcap: cannot write standard output: nobody reads it" in rest
+    if "-w" in options:
+        assert " packets are lost: nobody read standard output" in rest
+
+
+def test_a_reader_that_is_only_slow_gets_everything(net: Network, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    slowly = (
+        f"python3 -c 'import os, time\nwhile data := os.read(0, 4096): os.write(1, data); time.sleep(0.05)' > {out}"
+    )
+    ping = net.in_a("ping -q -f -c 3000 10.78.0.2")
+    command = f"{XCAP[0]} -i {net.right} -e '{RX}' -w - --cmd '{ping} >&2' | {slowly}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert "3000 packets written to standard output" in done.stderr
+    assert len(sh(f"tshark -r {out} 2>/dev/null").splitlines()) == 3000

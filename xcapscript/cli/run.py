@@ -58,6 +58,10 @@ class Stop:
             return False
         return self.child is None or self.child.poll() is None
 
+    def ending(self) -> bool:
+        """Whether to wait for nobody any more."""
+        return not self.keep_on()
+
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """The handler of signals: the first ends the run, a second one also the orderly end."""
         if self.signalled:
@@ -78,7 +82,7 @@ def run(unit: Unit, process: CompilerProcess, options: Options, errors: TextIO) 
     # before our own handlers: a named pipe may have to be waited for, which Ctrl-C ends
     progress = _progress(options, errors)
     _tell_of_pipes(unit, options, errors)
-    outputs = Outputs(unit, _destinations(unit, options, progress), resolver())
+    outputs = Outputs(unit, _destinations(unit, options, progress, stop), resolver())
     with _signals(stop):
         session = Session(unit, loaded, outputs, options.count)
         try:
@@ -184,7 +188,7 @@ def _unused(options: Options) -> Iterator[str]:
         yield "tcpdump shows nothing"
 
 
-def _destinations(unit: Unit, options: Options, progress: Progress | None) -> Destinations:
+def _destinations(unit: Unit, options: Options, progress: Progress | None, stop: Stop) -> Destinations:
     """Where all goes: lines to standard output, unless packets do or they have a file of their own."""
     dumped = "-" in (options.write, *(spec.path for spec in unit.events))
     if dumped and options.tcpdump is not None:
@@ -201,6 +205,7 @@ def _destinations(unit: Unit, options: Options, progress: Progress | None) -> De
         at_once=options.at_once,
         tcpdump=options.tcpdump,
         flame=options.flame,
+        ending=stop.ending,
         before=progress.make_way if progress is not None and stream.isatty() else None,
     )
 
@@ -246,6 +251,8 @@ def _tell_saved(report: Report, outputs: Outputs, options: Options, errors: Text
     for path, packets in outputs.saved():
         are = f"{packets} packets are" if packets != 1 else "1 packet is"
         print(f"{'xcap: ' * options.quiet}{'disk full: ' * full}{are} in {escape(path)}", file=errors)
+    for path, packets in outputs.unread():
+        print(f"{'xcap: ' * options.quiet}{packets:,} packets are lost: nobody read {escape(path)}", file=errors)
 
 
 def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors: TextIO) -> None:

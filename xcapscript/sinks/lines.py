@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
@@ -24,6 +26,33 @@ class Lines(Protocol):
 
     def close(self) -> None:
         """Flush, and let go of what was opened for this."""
+
+
+class PipeLines:
+    """Lines to a stream that is a pipe, which stays open; its reader is waited for as `Output` does."""
+
+    def __init__(self, stream: TextIO, name: str, ending: Callable[[], bool]) -> None:
+        self._output = Output(name, descriptor=os.dup(stream.fileno()), ending=ending)
+        self._output.name = name
+        self._encoding, self._errors = stream.encoding, stream.errors or "backslashreplace"
+        self._pending: list[str] = []
+
+    def columns(self) -> None:
+        return None
+
+    def write(self, text: str) -> None:
+        self._pending.append(text)
+
+    def flush(self) -> None:
+        data = "".join(self._pending).encode(self._encoding, self._errors)
+        self._pending.clear()
+        self._output.write(data, _whole_lines)
+
+    def close(self) -> None:
+        try:
+            self.flush()
+        finally:
+            self._output.close(quiet=True)
 
 
 class StreamLines:
@@ -61,8 +90,8 @@ class StreamLines:
 class FileLines:
     """Lines to the file `path`, which is opened at once; when it cannot take more it ends with a whole line."""
 
-    def __init__(self, path: str) -> None:
-        self._output = Output(path)
+    def __init__(self, path: str, ending: Callable[[], bool] = lambda: False) -> None:
+        self._output = Output(path, ending=ending)
         self._pending: list[str] = []
 
     def columns(self) -> None:
@@ -91,3 +120,13 @@ class FileLines:
 
 def _whole_lines(data: bytes | memoryview, limit: int) -> int:
     return bytes(data).rfind(b"\n", 0, limit) + 1
+
+
+def lines_to(stream: TextIO, name: str, before: Callable[[str], None] | None, ending: Callable[[], bool]) -> Lines:
+    """What takes the lines for a stream."""
+    try:
+        # standard error never fails
+        is_pipe = stream is not sys.stderr and stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # it has no descriptor
+        is_pipe = False
+    return PipeLines(stream, name, ending) if is_pipe else StreamLines(stream, name, before)

@@ -6,15 +6,16 @@ import errno
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import Thread
-from typing import IO
+from typing import IO, NoReturn
 
 from xcapscript.sinks.base import HookCounts, SinkError
-from xcapscript.sinks.output import Output
+from xcapscript.sinks.output import PATIENCE, Output
 from xcapscript.sinks.pcap import PcapSink, file_header
 from xcapscript.unit import EventSpec
 
@@ -22,6 +23,7 @@ from xcapscript.unit import EventSpec
 _COMMAND = ("tcpdump", "-l", "-r", "-")
 _STDOUT = 1
 _BROKEN = b"tcpdump: Unable to write output: "
+_STEP = 0.1
 _PATIENCE = 10
 """Seconds that tcpdump has to say what it thinks of its options."""
 
@@ -47,7 +49,7 @@ class TcpdumpSink:
     Raises SinkError, once: of tcpdump's own end with `errno` EPIPE, as of any reader that has seen enough.
     """
 
-    def __init__(self, flags: Sequence[str], snaplen: int) -> None:
+    def __init__(self, flags: Sequence[str], snaplen: int, ending: Callable[[], bool] = lambda: False) -> None:
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:
             # Ctrl-C is ours alone: tcpdump ends when it has shown everything.
@@ -63,8 +65,9 @@ class TcpdumpSink:
         # a daemon: a second Ctrl-C ends everything at once
         self._complaints = Thread(target=_hand_on, args=(self._process.stderr,), daemon=True)
         self._complaints.start()
-        self._ended = False
-        self._pipe = PcapSink(Output("the pipe to tcpdump", descriptor=writing), snaplen)
+        self._ended = self._unread = False
+        self._ending = ending
+        self._pipe = PcapSink(Output("the pipe to tcpdump", descriptor=writing, ending=self._stuck), snaplen)
 
     def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
         self._pipe.dump(spec, time, record)
@@ -81,7 +84,17 @@ class TcpdumpSink:
     def close(self, counts: Mapping[str, HookCounts]) -> None:
         """Wait until tcpdump has shown everything."""
         self._attempt(lambda: self._pipe.close(counts))
-        if not self._ended and self._process.wait():
+        stuck = 0.0
+        while self._process.poll() is None and stuck < PATIENCE and not self._unread:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STEP)
+            stuck = stuck + _STEP if self._stuck() else 0.0
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+            if not self._ended:
+                self._give_up()
+        if not self._ended and self._process.returncode:
             self._fail()
         self._complaints.join()
 
@@ -89,11 +102,21 @@ class TcpdumpSink:
         try:
             what()
         except SinkError as error:
+            if error.errno == errno.ETIMEDOUT:
+                self._give_up()
             if error.errno != errno.EPIPE:
                 raise
             if not self._ended:
                 self._process.wait()
                 self._fail()
+
+    def _stuck(self) -> bool:
+        """Whether who is behind tcpdump, which may itself be slow, does not read, and the run is to end."""
+        return self._ending() and _is_full(_STDOUT)
+
+    def _give_up(self) -> NoReturn:
+        self._ended = self._unread = True
+        raise SinkError("cannot write standard output: nobody reads it", errno=errno.ETIMEDOUT)
 
     def _fail(self) -> None:
         self._ended = True
@@ -111,6 +134,13 @@ def _hand_on(complaints: IO[bytes]) -> None:
             if not (line.startswith(_BROKEN) and _nobody_reads(_STDOUT)):
                 sys.stderr.write(line.decode(errors="backslashreplace"))
                 sys.stderr.flush()
+
+
+def _is_full(descriptor: int) -> bool:
+    """Whether this is a pipe that has no room."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return stat.S_ISFIFO(os.fstat(descriptor).st_mode) and not poll.poll(0)
 
 
 def _nobody_reads(descriptor: int) -> bool:

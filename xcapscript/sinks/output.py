@@ -19,6 +19,12 @@ _STDOUT = 1
 PIPE_SECONDS = 0.1
 """Between two looks whether somebody reads a named pipe."""
 
+STEP = 100
+"""ms between two looks whether a reader that does not read is still to be waited for."""
+
+PATIENCE = 2.0
+"""Seconds that a reader has to read on, when the run is to end."""
+
 WholeBlocks = Callable[[bytes | memoryview, int], int]
 """Of the first `n` bytes of these blocks, how many belong to blocks that are complete within them."""
 
@@ -28,13 +34,23 @@ class Output:
 
     A file that is new belongs to the user who called sudo; one that was there keeps its owner. One that is being
     written already, under whatever name, is left as it is. A `descriptor` that was opened elsewhere is closed here;
-    messages call it `path`.
+    messages call it `path`. When `ending` says that the run is to end, the reader of a pipe that does not read is not
+    waited for any longer than for `PATIENCE`.
     """
 
-    def __init__(self, path: str, *, descriptor: int | None = None, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        descriptor: int | None = None,
+        environ: Mapping[str, str] = os.environ,
+        ending: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.name = "standard output" if path == "-" else f"'{path}'"
         self._ours = path != "-"
         self._path = path
+        self._ending = ending
+        self._stalled: float | None = None
         self.moved_to: str | None = None
         """Where a file is that was moved meanwhile, when it is closed."""
 
@@ -43,6 +59,7 @@ class Output:
             self._fd = descriptor if descriptor is not None else _open(path, environ) if self._ours else _STDOUT
             self.is_regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
             self.is_terminal = os.isatty(self._fd)
+            self._soon = _without_waiting(self._fd)
         except OSError as error:
             raise SinkError.writing(self.name, error) from error
 
@@ -76,6 +93,9 @@ class Output:
 
     def close(self, *, quiet: bool = False) -> None:
         """Raises SinkError, unless quiet: some file systems report a full disk or quota only here."""
+        if self._soon is not None:
+            os.close(self._soon)
+            self._soon = None
         if not self._ours:
             return
         self.moved_to = self._elsewhere()
@@ -99,16 +119,40 @@ class Output:
         return os.readlink(f"/proc/self/fd/{self._fd}")  # noqa: PTH115
 
     def _write_some(self, data: memoryview) -> int:
+        fd = self._fd if self._soon is None else self._soon
         try:
-            return os.write(self._fd, data)
-        except BlockingIOError:  # standard output was made non-blocking by whoever shares it
-            select.select([], [self._fd], [])
+            done = os.write(fd, data)
+        except BlockingIOError:  # or standard output was made so by whoever shares it
+            self._wait(fd)
             return 0
+        self._stalled = None
+        return done
+
+    def _wait(self, fd: int) -> None:
+        """A while for there to be room. Raises OSError when that is in vain."""
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        if poll.poll(STEP) or not self._ending():
+            return
+        now = time.monotonic()
+        self._stalled = self._stalled or now
+        if now > self._stalled + PATIENCE:
+            raise OSError(errno.ETIMEDOUT, "nobody reads it")
 
     def _cut(self, torn: int) -> None:
         if self.is_regular and torn:
             with contextlib.suppress(OSError):  # the error that led here is the one to report
                 os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - torn)
+
+
+def _without_waiting(fd: int) -> int | None:
+    """The same pipe, opened so that writing does not wait, whatever others who share it do; None if that cannot be."""
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        return None
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None  # it is another user's, or has no reader any more
 
 
 def file_type(path: str) -> int:

@@ -23,8 +23,9 @@ from xcapscript.sinks.base import EventSink, HookCounts, PacketSink, SinkError
 from xcapscript.sinks.flame import FlameGraph
 from xcapscript.sinks.flood import Flood
 from xcapscript.sinks.jsonl import JsonSink
-from xcapscript.sinks.lines import FileLines, Lines, StreamLines
+from xcapscript.sinks.lines import FileLines, Lines, lines_to
 from xcapscript.sinks.live import TcpdumpSink
+from xcapscript.sinks.output import Output
 from xcapscript.sinks.pcap import PcapSink
 from xcapscript.sinks.pcapng import PcapngSink
 from xcapscript.sinks.printer import Printer, wants_colour
@@ -60,7 +61,7 @@ class Destinations:
     at the end. Files are cut as `rotation` says, and with `at_once` written after each batch. With the options of
     `tcpdump`, it shows what is dumped, and a dump that names no file needs none. What maps count by stack is drawn in
     the file `flame`. `before` is told what is about to be written to `stream`. What `show` makes takes the place of all
-    this text, and `wanted` is asked before an event is read for it.
+    this text, and `wanted` is asked before an event is read for it. `ending` says that the run is to end.
     """
 
     stream: TextIO
@@ -76,6 +77,7 @@ class Destinations:
     before: Callable[[str], None] | None = None
     show: Callable[[ValueText], EventSink] | None = None
     wanted: Callable[[EventSpec], bool] | None = None
+    ending: Callable[[], bool] = lambda: False
 
 
 class Outputs:
@@ -90,7 +92,7 @@ class Outputs:
         self._to = to
         self._sinks: dict[str, tuple[str, PacketFile]] = {}
         self._writers: dict[str, str] = {}
-        self._live = TcpdumpSink(to.tcpdump, to.snaplen) if to.tcpdump is not None else None
+        self._live = TcpdumpSink(to.tcpdump, to.snaplen, to.ending) if to.tcpdump is not None else None
         self._last: dict[str, Recorder] = {}
         self._broken = False
         self._untold: SinkError | None = None
@@ -154,7 +156,7 @@ class Outputs:
             writer = self._in_c[_key(name)] = self.writers.make(pcap=is_pcap)
 
         def open_file(path: str) -> PcapSink | PcapngSink:
-            return (PcapSink if is_pcap else PcapngSink)(path, snaplen, writer=writer)
+            return (PcapSink if is_pcap else PcapngSink)(Output(path, ending=self._to.ending), snaplen, writer=writer)
 
         if rotation is None:
             return open_file(name)
@@ -200,9 +202,9 @@ class Outputs:
             # where it is a file or a pipe of packets under another name, such as /dev/stdout, lines would be among them
             stream = sys.stderr if any(_is_behind(to.stream, name) for name, _ in self._sinks.values()) else to.stream
             name = "standard error" if stream is sys.stderr else "standard output"
-            lines = StreamLines(stream, name, to.before)
+            lines = lines_to(stream, name, to.before, to.ending)
         else:
-            lines = FileLines(self._not_a_packet_file(to.lines))
+            lines = FileLines(self._not_a_packet_file(to.lines), to.ending)
         if to.form is Form.JSON:
             return JsonSink(lines, values)
         if to.lines is not None:
@@ -354,6 +356,12 @@ class Outputs:
         for name, sink in self._sinks.values():
             if sink.saved:
                 yield _told(name, sink), sink.saved
+
+    def unread(self) -> Iterator[tuple[str, int]]:
+        """The same of pipes that nobody read to the end: how many packets are lost."""
+        for name, sink in self._sinks.values():
+            if not isinstance(sink, RotatingSink) and sink.unread:
+                yield _told(name, sink), sink.unread
 
 
 def _key(name: str) -> str:

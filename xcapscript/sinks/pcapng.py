@@ -130,6 +130,11 @@ class PcapngSink:
         return self._file.saved if self._file.failed and self._file.is_file else None
 
     @property
+    def unread(self) -> int | None:
+        """How many packets a pipe was not taken that nobody read to the end; None if it was."""
+        return self._taken() - self._file.saved if self._file.stalled else None
+
+    @property
     def moved_to(self) -> str | None:
         """Where the file is that was moved while it was written."""
         return self._file.moved_to

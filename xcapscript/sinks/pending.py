@@ -45,7 +45,7 @@ class Pending:
         self._waiting = 0
         self._size = 0
         self._writer = writer
-        self.failed = False
+        self.failed = self.stalled = False
         self._untold: SinkError | None = None
         self._output = Output(to) if isinstance(to, str) else to
         if self._output.is_terminal:
@@ -124,8 +124,8 @@ class Pending:
 
         try:
             self._output.write(blocks, whole)
-        except SinkError:
-            self.failed = True
+        except SinkError as error:
+            self.failed, self.stalled = True, error.errno == errno.ETIMEDOUT
             self.saved = self._taken() - self._packets_in(blocks, kept)
             raise
 
