@@ -48,6 +48,7 @@ struct sk_buff {
 };
 struct bpf_raw_tracepoint_args { u64 args[16]; };
 #define XCAP_WINDOW 256
+#define XCAP_SNAPLEN 262144
 #define XCAP_TYPED 0
 #define XCAP_XDP_FRAGS 0
 static long bpf_skb_load_bytes(void *skb, u32 offset, void *to, u32 size) { return -1; }

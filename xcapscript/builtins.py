@@ -72,7 +72,13 @@ BUILTINS = {
         Builtin("ifindex", U32, "xcap_ifindex", Needs.SKB, "index of the network interface (0: none)"),
         Builtin("mark", U32, "xcap_mark", Needs.SKB, "the packet's mark (skb->mark)"),
         Builtin("queue", U32, "xcap_queue", Needs.SKB, "the device's queue (skb->queue_mapping)"),
-        Builtin("caplen", U32, "xcap_caplen", Needs.PACKET, "bytes of the packet that can be read at the hook"),
+        Builtin(
+            "caplen",
+            U32,
+            "xcap_caplen",
+            Needs.PACKET,
+            "bytes of it that are kept: all that can be read, at most -s",
+        ),
         Builtin("len", U32, "xcap_len", Needs.PACKET, "bytes of the packet on the wire, with its link header"),
     )
 }

@@ -292,3 +292,17 @@ def test_a_loop_without_an_end_that_the_kernel_sees_is_explained(loop: str) -> N
     assert done.status == 1, done.err
     assert "-e:4:5: error: the kernel cannot see that this loop ends" in done.err
     assert "bound it by a constant" in done.err
+
+
+@pytest.mark.parametrize("snaplen", [64, 0])
+def test_caplen_is_what_is_kept(net: Network, tmp_path: Path, snaplen: int) -> None:
+    out = tmp_path / "f.pcapng"
+    program = "rx /icmp[icmptype] == icmp-echo/ { dump; hex; @ = max(caplen); }"
+    ping = net.in_a("ping -c 1 -s 300 10.78.0.2")
+    done = run("-i", net.right, "-s", str(snaplen), "-f", "json", "-w", str(out), "-e", program, "--cmd", ping)
+    assert done.status == 0, done.err
+    events = [json.loads(line) for line in done.out.splitlines()]
+    kept = int(sh(f"tshark -r {out} -T fields -e frame.cap_len 2>/dev/null"))
+    assert kept == (snaplen or 342)
+    assert [event["caplen"] for event in events if event["type"] == "packet"] == [kept]
+    assert [event["rows"][0]["value"] for event in events if event["type"] == "map"] == [kept]

@@ -207,6 +207,7 @@ def generate(program: Program, options: Options) -> Unit:
     pieces = [
         "/* SPDX-License-Identifier: GPL-2.0-only */",
         f"#define XCAP_WINDOW {_window(program)}\n#define XCAP_PLACE_BITS {PLACE_BITS}",
+        f"#define XCAP_SNAPLEN {min(options.snaplen or LARGEST_SNAPLEN, LARGEST_SNAPLEN)}",
         "#include <xcap/address.h>",
         *_structs([EVENT, PACKET, FLOW]),
         "".join(f"#include <xcap/{name}.h>\n" for name in HEADERS).rstrip(),

@@ -92,10 +92,9 @@ class JsonSink:
             "cpu": event.cpu,
             **({"reason": reasons.get(found["reason"], str(found["reason"]))} if spec.has_reason else {}),
             "len": found["wire_len"],
-            "caplen": found["cap_len"],
             "summary": summarise(data, found["link"], found["wire_len"]),
             **({"stack": self._stack(event)} if spec.kind is EventKind.STACK else {}),
-            **({"bytes": data.hex()} if spec.kind is EventKind.HEX else {}),
+            **({"caplen": found["cap_len"], "bytes": data.hex()} if spec.kind is EventKind.HEX else {}),
             **({"synthetic": True} if found["flags"] & PacketFlag.SYNTHETIC else {}),
             **({"partial": True} if found["flags"] & PacketFlag.PARTIAL else {}),
         }

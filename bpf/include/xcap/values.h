@@ -45,7 +45,7 @@ XCAP_INLINE u32 xcap_queue(struct xcap_hit *hit, const struct sk_buff *skb)
 
 XCAP_INLINE u32 xcap_caplen(struct xcap_hit *hit, const struct sk_buff *skb)
 {
-	return hit->cap_len;
+	return hit->cap_len < XCAP_SNAPLEN ? hit->cap_len : XCAP_SNAPLEN;
 }
 
 XCAP_INLINE u32 xcap_cpu(struct xcap_hit *hit, const struct sk_buff *skb)

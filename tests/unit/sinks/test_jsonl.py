@@ -189,7 +189,6 @@ def test_a_packet(make_spec: SpecMaker, make_record: RecordMaker) -> None:
         "cpu": 1,
         "reason": "NETFILTER_DROP",
         "len": 1500,
-        "caplen": 46,
         "summary": "IP 127.0.0.1 > 127.0.0.1: ICMP echo request, id 18022, seq 1, length 12",
     }
 
