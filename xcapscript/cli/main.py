@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from xcapscript.cli.prompting import prompt
 from xcapscript.cli.run import run
 from xcapscript.cli.scripthelp import script_help
 from xcapscript.cli.stages import stage_text
+from xcapscript.cli.together import check_words
 from xcapscript.compiler import Compiled
 from xcapscript.diagnostics import ScriptError, did_you_mean, escape, render
 from xcapscript.errors import CompilerBug, KernelError, UsageError
@@ -37,9 +37,6 @@ from xcapscript.source import LARGEST_SCRIPT, Source, check_size, read_script
 from xcapscript.unit import Buffer
 
 OK, WRONG_SCRIPT, WRONG_USAGE, WRONG_MACHINE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
-TAKES_WORDS = re.compile(r"\$(?:[0-9]+|#)|\bimport\b")
-"""What may use the words behind the program: a library may, too."""
-
 ONE_LINER = "-e"
 REPORT = "this is a bug in xcap: please report it with the program and the output of -v"
 LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
@@ -262,11 +259,8 @@ def _buffer(options: Options, errors: TextIO) -> Buffer:
 
 
 def _check_words(source: Source, options: Options) -> None:
-    """UsageError for words behind a program that takes none: whoever knows tcpdump may mean them for its expression."""
-    if options.arguments and not TAKES_WORDS.search(source.text):
-        word = options.arguments[0]
-        hint = "its expression stands between slashes, as in -e 'drop /icmp/', and options before the program"
-        raise UsageError(f"'{word}' is no part of the program, which has no $1: {hint}")
+    """UsageError for words behind a program that takes none, and for packets to a standard output that is closed."""
+    check_words(source.text, options.arguments)
     if options.write == "-" and sys.stdout is not None and getattr(sys.stdout, "name", None) == 1:
         raise UsageError("cannot write packets to standard output: it is closed")
 

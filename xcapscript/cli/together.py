@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,9 @@ _WITHOUT_RUNNING: Mapping[str, frozenset[str]] = {
 }
 """What does not run a program, and what it goes with."""
 
+_TAKES_WORDS = re.compile(r"\$(?:[0-9]+|#)|\bimport\b")
+"""What may use the words behind the program: a library may, too."""
+
 _PROGRAMLESS = frozenset({"install_extcap", "explain", "doctor", "list"})
 _EVERYWHERE = frozenset({"words", "program", "verbose", "quiet"})
 
@@ -73,6 +77,13 @@ def _check_mode(given: Sequence[str], programs: Sequence[str]) -> None:
 
 def _spelled(name: str) -> str:
     return _SPELLED.get(name, f"--{name.replace('_', '-')}")
+
+
+def check_words(program: str, words: Sequence[str]) -> None:
+    """UsageError for words behind a program that takes none: whoever knows tcpdump may mean them for its expression."""
+    if words and not _TAKES_WORDS.search(program):
+        hint = "its expression stands between slashes, as in -e 'drop /icmp/', and options before the program"
+        raise UsageError(f"'{words[0]}' is no part of the program, which has no $1: {hint}")
 
 
 def check_files(found: Any) -> None:

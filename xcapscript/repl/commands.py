@@ -73,7 +73,7 @@ COMMANDS = {
             ("flame N [file.svg]", Takes.JOB, watching.flame, "draw the stacks that a clause counted"),
             ("set [name [value]]", Takes.SETTING, settings.set_, "what holds for clauses that are started"),
             ("write [file|off]", Takes.PATH, keeping.write, "where dump writes packets"),
-            ("load file.xcap", Takes.PATH, keeping.load, "start a script"),
+            ("load file.xcap [value ...]", Takes.PATH, keeping.load, "start a script, with its parameters"),
             ("edit [N]", Takes.JOB, keeping.edit, "change a clause, or the last one, in $EDITOR"),
             ("save file.xcap [N ...]", Takes.PATH, keeping.save, "write what runs, or ran, as a script"),
             ("c N", Takes.JOB, asking.c_text, "the C that a clause became"),

@@ -85,7 +85,7 @@ class Job:
         self.started = monotonic()
         self.unit: Unit | None = None
         self.c_text: str | None = None
-        self._options = options
+        self.options = options
         self._around = around
         self._voice = around.screen.voice()
         self._session: Session | None = None
@@ -190,7 +190,7 @@ class Job:
 
     def _capture(self) -> None:
         around = self._around
-        options = replace(self._options, buffer=self._options.buffer or usual_buffer())
+        options = replace(self.options, buffer=self.options.buffer or usual_buffer())
         compiled = compile_program(self.source, around.library, around.kernel, wishes(options), self._tell_progress)
         unit = compiled.unit
         self.c_text = unit.text
@@ -266,7 +266,7 @@ class Job:
             self.say(f"{packets} packet{'s' * (packets != 1)} written to {escape(path)}")
         for name, missed in report.full.items():
             self.say(f"{name} is full: {missed} updates were lost")
-        if self._options.why:
+        if self.options.why:
             self.say("\n".join(why_lines(list(zip(unit.programs, report.counts, strict=True)))))
 
     def _tell_progress(self, seconds: float) -> None:

@@ -106,7 +106,7 @@ def refused(desk: Desk, line: str) -> str:
         ),
         (".write /nowhere/x.pcapng", "cannot write '/nowhere/x.pcapng': No such file or directory"),
         (".write /", "cannot write '/': Is a directory"),
-        (".load", "write .load FILE.xcap"),
+        (".load", "write .load FILE.xcap, and its parameters behind it"),
         (".load nowhere.xcap", "cannot read 'nowhere.xcap': No such file or directory"),
         (".save", "write .save FILE.xcap, or .save FILE.xcap 1 3 for some clauses"),
         (".save s.xcap", "nothing that could be saved has run yet"),
@@ -239,6 +239,22 @@ def test_a_script_is_loaded(desk: Desk, tmp_path: Path) -> None:
     assert job.state is State.RUNNING
     (tmp_path / "s.xcap").write_bytes(b"\xff")
     assert refused(desk, ".load s.xcap") == "cannot read 's.xcap': it is not UTF-8 text"
+
+
+def test_a_script_is_loaded_with_its_parameters(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "a script.xcap").write_text('param top = 5, "how many";\nrx { @m[ifname] = count(); print($1, $top); }')
+    run_command(desk, ".load 'a script.xcap' 80 --top=3")
+    (job,) = desk.jobs
+    while job.state is State.STARTING:
+        job.wait(0.01)
+    assert job.state is State.RUNNING
+    assert (job.options.arguments, job.options.named) == (("80",), {"top": "3"})
+    ask(desk, ".save s.xcap 1")
+    assert "// run with: xcap s.xcap 80 --top=3\n" in Path("s.xcap").read_text()
+    (tmp_path / "plain.xcap").write_text("rx;")
+    assert refused(desk, ".load plain.xcap 80").startswith("'80' is no part of the program, which has no $1")
+    assert refused(desk, ".load plain.xcap -c 3").startswith("behind a script stand its parameters")
+    assert refused(desk, ".load 'plain.xcap").startswith("No closing quotation")
 
 
 def test_what_runs_is_saved_as_a_script_that_runs_as_it_stands(desk: Desk) -> None:
