@@ -108,14 +108,15 @@ class Shell(Screen):
         self.open("#")
 
     def clear(self) -> None:
-        """Forget what was to be seen."""
+        """Forget what was to be seen; what is typed at draws itself again, at a place that it knows."""
         self._tmux("send-keys", "-R")
         self._tmux("clear-history")
+        self.keys("C-l")
 
-    def complete(self) -> None:
-        """Tab, until the line is another one."""
-        before = self._line()
-        while self._line() == before:
+    def complete(self, text: str) -> None:
+        """Tab, until the line no longer ends with the text that was typed."""
+        self.until(lambda: self._line().endswith(text))
+        while self._line().endswith(text):
             self.keys("Tab")
             time.sleep(0.3)
 

@@ -73,9 +73,10 @@ def do(shell: Shell, typed: str) -> None:
     assert match is not None
     # the prompt has indented what goes on by itself
     text = match[1].strip() if typed.startswith("....>") else match[1]
-    for index, part in enumerate(KEY.split(text)):
+    parts = KEY.split(text)
+    for index, part in enumerate(parts):
         if index % 2:
-            shell.complete()
+            shell.complete(parts[index - 1])
         else:
             shell.type(part)
             shell.settle(part)
