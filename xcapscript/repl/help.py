@@ -31,6 +31,7 @@ _OUTPUT = {
     "lines": 'above the prompt, at most 20 in a tenth of a second; "... N more" counts the others; with the number of '
     "their clause while several run",
     ".write FILE": "dump writes packets there, all of them; .write off ends that for clauses that are started later",
+    ".set output FILE": "lines and maps go there, and not above the prompt; .set format json writes objects",
     ".print @m": "a map; .watch @m shows it below the prompt, live",
     ".stop N": "ends a clause: its maps are shown, and .print still has them",
 }

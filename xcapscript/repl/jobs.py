@@ -213,11 +213,7 @@ class Job:
             with self._lock:
                 self.unit, self._outputs, self._session = unit, outputs, session
                 self.state = State.RUNNING
-            self.say(f"{probes} probe{'s' * (probes != 1)} attached")
-            for path in outputs.named_by_us:
-                self.say(f"packets go to {escape(path)}")
-            for note in outputs.notes():
-                self.say(note)
+            self._tell_beginning(probes, outputs)
             self._losses = Losses(unit, unit.buffer_pages * PAGESIZE, self._tell_of_losses, remedies=AT_THE_PROMPT)
             self._deadline = None if options.time is None else monotonic() + options.time
             session.run(lambda: self._keep_on(session, outputs))
@@ -229,7 +225,7 @@ class Job:
                 self._session = None
         finally:
             with self._lock:
-                self._session = None
+                self._session = self._outputs = None
             session.abandon()
         self._tell(unit, report, outputs)
         if report.failure is not None:
@@ -255,6 +251,14 @@ class Job:
         """Once: how many there are from then on stands below the prompt."""
         self._losses = None
         self.say(text)
+
+    def _tell_beginning(self, probes: int, outputs: Outputs) -> None:
+        """That it runs, and where its packets go."""
+        self.say(f"{probes} probe{'s' * (probes != 1)} attached")
+        for path in outputs.named_by_us:
+            self.say(f"packets go to {escape(path)}")
+        for note in outputs.notes():
+            self.say(note)
 
     def _tell(self, unit: Unit, report: Report, outputs: Outputs) -> None:
         """What was counted, and what was written."""

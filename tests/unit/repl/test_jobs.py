@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,17 @@ def test_a_job_runs_until_it_is_stopped(jobs: Any, sessions: Any) -> None:
     job.wait()
     assert (job.state, sessions[0].abandoned) == (State.STOPPED, True)
     assert job.sample().totals.matched == 5
+
+
+def test_what_only_a_job_that_runs_needs_is_let_go_when_it_has_stopped(jobs: Any, sessions: Any) -> None:
+    job = settled(jobs, "rx { dump; }", write="p.pcapng")
+    needed = [weakref.ref(job._outputs), weakref.ref(sessions.pop())]
+    assert all(one() is not None for one in needed)
+    job.stop()
+    job.wait()
+    gc.collect()
+    assert [one() for one in needed] == [None, None]
+    assert job.sample().size > 0
 
 
 def test_a_job_that_ends_by_itself_has_stopped(jobs: Any, sessions: Any) -> None:
