@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -45,6 +46,8 @@ def test_interfaces(net: Network, name: str) -> None:
             # what it lists can be typed, in that namespace
             listed = sh(net.in_a(f"{XCAP[0]} -l 'xdp:*'")).splitlines()
             assert f"xdp:{quoted(name)}" in listed
+            alone = sh(net.in_a(f"{XCAP[0]} -l {shlex.quote(f'xdp:{quoted(name)}')}")).splitlines()
+            assert alone == [f"xdp:{quoted(name)}"]
             for line in listed:
                 assert run("--check", "-e", f"{line}@{net.a} {{ @ = count(); }}").status == 0, line
     finally:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TextIO
 
+from xcapscript import quotes
 from xcapscript.diagnostics import escape
 from xcapscript.elf.binary import NotReadable
 from xcapscript.errors import KernelError
 from xcapscript.ir import Hook
 from xcapscript.kernel.facts import Function, Kernel
 from xcapscript.library import Library
-from xcapscript.quotes import quoted, unquoted
+from xcapscript.quotes import has_wildcard, quoted, unquoted
 from xcapscript.sema.hooks.bindings import Bindings
 from xcapscript.sema.hooks.devices import DEVICE_KINDS, WAYS, packet_of
 from xcapscript.sema.hooks.functions import function_hook
@@ -36,7 +37,7 @@ def list_hooks(pattern: str, kernel: Kernel, library: Library, out: TextIO, erro
     if colon and SHORT_NAMES.get(kind, kind) in FUNCTION_KINDS:
         return _list_functions(HookKind(SHORT_NAMES.get(kind, kind)), target, kernel, out, verbose=verbose)
     for name in _names(kernel, library, errors):
-        if not (fnmatchcase(name, pattern) if set("*?[") & set(pattern) else pattern in unquoted(name)):
+        if not _matches(pattern, name):
             continue
         count += 1
         print(escape(name), file=out)
@@ -44,6 +45,13 @@ def list_hooks(pattern: str, kernel: Kernel, library: Library, out: TextIO, erro
             for line in _details(name, kernel):
                 print(f"    {escape(line)}", file=out)
     return count
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """By wildcards, or as a part of the name; what is quoted in a pattern stands for itself."""
+    if has_wildcard(pattern):
+        return fnmatchcase(unquoted(name), quotes.pattern(pattern))
+    return pattern in name or unquoted(pattern) in unquoted(name)
 
 
 def _list_functions(kind: HookKind, target: str, kernel: Kernel, out: TextIO, *, verbose: bool) -> int:
