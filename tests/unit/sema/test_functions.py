@@ -170,6 +170,7 @@ def test_a_wildcard_is_one_program_for_each_place_of_the_packet() -> None:
     hooks = resolve("kprobe:tcp_*")
     assert [hook.attachment.functions for hook in hooks] == [("tcp_ack", "tcp_data"), ("tcp_v4_rcv",)]
     assert [hook.names() for hook in hooks] == [("kprobe:tcp_ack", "kprobe:tcp_data"), ("kprobe:tcp_v4_rcv",)]
+    assert [hook.attachment.target for hook in hooks] == ["tcp_*", "tcp_v4_rcv"]
 
 
 def test_what_a_wildcards_functions_return_has_a_sign_or_is_nothing() -> None:

@@ -131,7 +131,7 @@ class Functions:
             hint = "narrow it down, or raise option max_probes" if self.most < MOST_FUNCTIONS else "narrow it down"
             refuse(Code.BAD_HOOK, attach, f"'{attach.text}' matches {count} functions, of at most {self.most}", hint)
         for key, found in groups.items():
-            yield _of_all(one[key], found)
+            yield _of_all(one[key], target, found)
 
 
 def function_hook(kind: HookKind, facts: Function, shown: str, bindings: Bindings, offset: int = 0) -> Hook:
@@ -203,12 +203,12 @@ def _place(value: object) -> object:
             return value
 
 
-def _of_all(hook: Hook, functions: list[Function]) -> Hook:
+def _of_all(hook: Hook, pattern: str, functions: list[Function]) -> Hook:
     """The hook of one of a wildcard's functions, for all that are handed their packet as it is."""
     kind = hook.attachment.kind
     symbols = tuple(sorted(function.symbol for function in functions))
     one = len(functions) == 1
-    target = functions[0].name if one else hook.name
+    target = functions[0].name if one else pattern
     attachment = Attachment(kind, target, functions=symbols, module=functions[0].module, offset=hook.attachment.offset)
     if one:
         return replace(hook, name=f"{kind}:{target}", attachment=attachment, result=_common(kind, hook.result))
