@@ -94,8 +94,9 @@ class Probes:
         return bool(self._links) and len(self._gone) == len(self._links)
 
     def _make_room(self) -> None:
-        """A descriptor for each function that is attached to; where the limit is lower, the kernel tells."""
-        wanted = SPARE + sum(len(program.attachment.functions) for program in self.unit.programs)
+        """A descriptor for each place that is attached to; where the limit is lower, the kernel tells."""
+        attachments = [program.attachment for program in self.unit.programs]
+        wanted = SPARE + sum(max(one.places, len(one.sites)) for one in attachments)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != resource.RLIM_INFINITY and soft < wanted:
             most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from xcapscript.errors import KernelError
-from xcapscript.kernel.kprobes import link_event
 from xcapscript.kernel.uprobes import PMU, open_uprobe
+from xcapscript.runtime.attach.events import hold, hold_all
 from xcapscript.unit import Attachment, HookKind, Site
-
-WORKERS = 8
-"""Threads that attach: each waits for the kernel most of the time."""
 
 ADVICE = {
     errno.ENOENT: "the file is not there any more",
@@ -32,18 +29,9 @@ def attach(attachment: Attachment, programs: Sequence[int], cookies: Sequence[in
         raise KernelError(f"this kernel has no uprobes, and so no {attachment.kind}", advice="see 'xcap --doctor'")
     numbers = list(cookies) or [0] * len(attachment.functions)
     copies = programs if len(programs) > 1 else [programs[0]] * len(attachment.functions)
-    found: list[int] = []
-    refused: KernelError | None = None
-    with ThreadPoolExecutor(min(WORKERS, len(attachment.sites))) as pool:
-        jobs = [
-            pool.submit(_one, attachment, copies[site.function], site, numbers[site.function])
-            for site in attachment.sites
-        ]
-        for job in jobs:
-            try:
-                found += job.result()
-            except KernelError as error:
-                refused = error
+    found, refused = hold_all(
+        [partial(_one, attachment, copies[site.function], site, numbers[site.function]) for site in attachment.sites]
+    )
     if refused is not None and (not found or len(attachment.functions) == 1):
         for descriptor in found:
             os.close(descriptor)
@@ -51,19 +39,8 @@ def attach(attachment: Attachment, programs: Sequence[int], cookies: Sequence[in
     return found
 
 
-def _one(attachment: Attachment, program: int, site: Site, cookie: int) -> list[int]:
+def _one(attachment: Attachment, program: int, site: Site, cookie: int) -> int:
     returning = attachment.kind is HookKind.URETPROBE
-    event = -1
-    try:
-        event = open_uprobe(attachment.path, site.offset, site.semaphore, attachment.process, returning=returning)
-        link = link_event(event, program, cookie)
-    except OSError as error:
-        if event >= 0:
-            os.close(event)
-        where = f"{attachment.kind}:{attachment.path}:{attachment.functions[site.function]}"
-        message = f"cannot attach to {where}: {error.strerror}"
-        raise KernelError(message, advice=ADVICE.get(error.errno or 0)) from error
-    if link is None:
-        return [event]
-    os.close(event)  # the link holds it
-    return [link]
+    place = attachment.path, site.offset, site.semaphore, attachment.process
+    where = f"{attachment.kind}:{attachment.path}:{attachment.functions[site.function]}"
+    return hold(where, ADVICE, partial(open_uprobe, *place, returning=returning), program, cookie)
