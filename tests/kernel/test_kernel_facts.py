@@ -191,7 +191,7 @@ def test_c_lays_out_structs_as_btf_says(tree: Path) -> None:
 ATTACH = """
 import os, sys
 from bcc import BPF
-from xcapscript.kernel import bpf
+from xcapscript.kernel import bpf, perfevents
 from xcapscript.kernel.live import LiveKernel
 text = '''
 BPF_ARRAY(hits, u64, 2);
@@ -207,7 +207,7 @@ def count():
 print(bpf.test_run(raw, (41).to_bytes(8, sys.byteorder) * 12), count())
 fds = [
     bpf.open_raw_tracepoint("sys_enter", raw),
-    bpf.open_tracepoint(LiveKernel().tracepoint("raw_syscalls", "sys_enter").id, record),
+    perfevents.open_tracepoint(LiveKernel().tracepoint("raw_syscalls", "sys_enter").id, record),
 ]
 for _ in range(100): os.getppid()
 for fd in fds: os.close(fd)

@@ -16,9 +16,8 @@ from xcapscript.cli.capture_check import check_capture
 from xcapscript.diagnostics import escape
 from xcapscript.errors import KernelError
 from xcapscript.kernel import libbpf, rights
-from xcapscript.kernel.bpf import has_ring_buffers, online_cpus
+from xcapscript.kernel.bpf import has_batches, has_ring_buffers, online_cpus
 from xcapscript.kernel.facts import Kernel
-from xcapscript.kernel.features import has_batches
 from xcapscript.kernel.rights import Capability, and_list, capabilities
 from xcapscript.kernel.tracefs import MOUNT_POINTS, Tracefs, is_readable
 from xcapscript.kernel.typed import DYNPTR_FROM_SKB, reads_paged_data

@@ -63,7 +63,9 @@ class Segment:
 
 
 class Binary:
-    """An ELF file, read when it is asked; `name` is the path as it is to be told. Raises NotReadable."""
+    """An ELF file, read when it is asked; `name` is the path as it is to be told, `entry` the address at which it is
+    begun. Raises NotReadable.
+    """
 
     def __init__(self, path: Path, name: str = "") -> None:
         self._path = path
@@ -71,6 +73,7 @@ class Binary:
         with self.reading("header") as file:
             self.bits: int = file.elfclass
             self.machine: str = file.get_machine_arch()
+            self.entry: int = file["e_entry"]
             self.is_stripped = file.get_section_by_name(SYMBOLS) is None
             self.segments = tuple(
                 Segment(part["p_vaddr"], part["p_offset"], part["p_filesz"], bool(part["p_flags"] & PF_X))

@@ -1,4 +1,4 @@
-"""The bpf(2) calls we need, on file descriptors: maps, buffers, attaching to tracepoints, running a program once.
+"""The bpf(2) calls we need, on file descriptors: maps, links, running a program once.
 
 All raise OSError with the kernel's errno. Keys and values are bytes of exactly the sizes that the map has; the value
 of a per-CPU map is per_cpu_size() bytes, the possible CPUs one after another.
@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import functools
 import os
-import platform
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from mmap import PAGESIZE
 from pathlib import Path
 
-from xcapscript.errors import KernelError
 from xcapscript.kernel.libbpf import (
     ENOTSUPP,
     BatchOptions,
@@ -28,7 +24,6 @@ from xcapscript.kernel.libbpf import (
     ProgramInfo,
     RunOptions,
     check,
-    libc,
     load,
     words,
 )
@@ -38,17 +33,7 @@ _TOKEN_SIZE = 8  # of a hash map's batch token (4 is used); an array's is as big
 # EINVAL and EPERM: an older kernel, or a filter of system calls that has not heard of the command.
 _UNSUPPORTED = {errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP, ENOTSUPP}
 
-_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
-_PERF_TYPE_SOFTWARE = 1
-_PERF_TYPE_TRACEPOINT = 2
-_PERF_COUNT_SW_BPF_OUTPUT = 10
-_PERF_SAMPLE_RAW = 1 << 10
-_PERF_ATTR_DISABLED = 1 << 0
-_PERF_ATTR_WATERMARK = 1 << 14
-_PERF_FLAG_FD_CLOEXEC = 1 << 3
-_PERF_EVENT_IOC_ENABLE = 0x2400
-_PERF_EVENT_IOC_SET_BPF = 0x40042408
-_PERF_ATTR_SIZE_VER0 = 64
+_BPF_MAP_TYPE_HASH = 1
 _BPF_MAP_TYPE_RINGBUF = 27
 
 ONLINE_CPUS = Path("/sys/devices/system/cpu/online")
@@ -89,6 +74,16 @@ def has_ring_buffers() -> bool:
     except OSError as error:
         return error.errno != errno.EINVAL
     return True
+
+
+def has_batches() -> bool:
+    """Whether many keys of a map are read by one call (from 5.6 on). OSError where no map can be made."""
+    size = 8
+    descriptor = check(load().bpf_map_create(_BPF_MAP_TYPE_HASH, b"xcap_asks", size, size, 1, None))
+    try:
+        return reads_batches(descriptor, size, size)
+    finally:
+        os.close(descriptor)
 
 
 def per_cpu_size(value_size: int) -> int:
@@ -202,38 +197,6 @@ def test_run(prog_fd: int, ctx: bytes) -> int:
 def open_raw_tracepoint(name: str | None, prog_fd: int) -> int:
     """Attach to the raw tracepoint until the descriptor is closed; `name` is None for a program loaded for one."""
     return check(load().bpf_raw_tracepoint_open(name.encode() if name is not None else None, prog_fd))
-
-
-def open_tracepoint(event_id: int, prog_fd: int) -> int:
-    """Attach to the tracepoint of that id (tracefs `events/CATEGORY/NAME/id`) until the descriptor is closed."""
-    number = _PERF_EVENT_OPEN.get(platform.machine())
-    if number is None:
-        raise KernelError(f"tracepoints are not supported on {platform.machine()}", advice="use a rawtracepoint")
-    attributes = _attributes(_PERF_TYPE_TRACEPOINT, event_id, _PERF_ATTR_DISABLED, 1)
-    # One CPU will do: the program runs wherever the tracepoint is hit.
-    fd = check(libc().syscall(number, attributes, -1, 0, -1, _PERF_FLAG_FD_CLOEXEC))
-    try:
-        fcntl.ioctl(fd, _PERF_EVENT_IOC_SET_BPF, prog_fd)
-        fcntl.ioctl(fd, _PERF_EVENT_IOC_ENABLE, 0)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
-def open_output(cpu: int) -> int:
-    """What a program's records on this CPU go to, once it is mapped and in a map of perf events. Nobody is woken up."""
-    number = _PERF_EVENT_OPEN.get(platform.machine())
-    if number is None:
-        raise KernelError(f"perf buffers are not supported on {platform.machine()}", advice="use --buffer ring")
-    watermark = 0xFFFFFFFF
-    attributes = _attributes(_PERF_TYPE_SOFTWARE, _PERF_COUNT_SW_BPF_OUTPUT, _PERF_ATTR_WATERMARK, watermark)
-    return check(libc().syscall(number, attributes, -1, cpu, -1, _PERF_FLAG_FD_CLOEXEC))
-
-
-def _attributes(kind: int, config: int, flags: int, wake_up: int) -> bytes:
-    """struct perf_event_attr of raw samples, every one of them; the size is that of its first version."""
-    return struct.pack("=IIQQQQQIIQ", kind, _PERF_ATTR_SIZE_VER0, config, 1, _PERF_SAMPLE_RAW, 0, flags, wake_up, 0, 0)
 
 
 def link_create(prog_fd: int, target_fd: int, attach_type: int, flags: int = 0) -> int:

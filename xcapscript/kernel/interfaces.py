@@ -16,7 +16,7 @@ _OWN = Path("/proc/thread-self/net/dev")
 _NAMED = (Path("/run/netns"), Path("/run/docker/netns"))
 """Namespaces that no process may live in."""
 
-_CLONE_NEWNET = 0x40000000
+CLONE_NEWNET = 0x40000000
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def named_interfaces() -> Iterator[tuple[str, frozenset[str]]]:
     """Those of each namespace that has a name of ip-netns(8) and may be entered."""
     for path in _entries(_NAMED[0]):
         try:
-            yield path.name, _names_within(path)
+            yield path.name, interfaces_in(path)
         except OSError:
             continue  # it is closed to us, or went away
 
@@ -65,7 +65,7 @@ def known_interfaces() -> Interfaces:
     for path in _named_namespaces():
         try:
             if path.stat().st_ino not in seen:
-                names |= _names_within(path)
+                names |= interfaces_in(path)
         except OSError:
             complete = False
     return Interfaces(frozenset(names), complete)
@@ -104,11 +104,6 @@ def _names_if_there(path: Path) -> frozenset[str]:
         return frozenset()
 
 
-def _names_within(path: Path) -> frozenset[str]:
-    """Those of the namespace at a path. OSError if it may not be entered."""
-    return within(path, own_interfaces)
-
-
 def within(namespace: Path | None, what: Callable[[], T]) -> T:
     """What a function gives in the network namespace at a path (None: in our own): a thread of its own enters it.
 
@@ -119,7 +114,7 @@ def within(namespace: Path | None, what: Callable[[], T]) -> T:
 
     def enter() -> T:
         with namespace.open("rb", buffering=0) as file:
-            check(libc().setns(file.fileno(), ctypes.c_int(_CLONE_NEWNET)))
+            check(libc().setns(file.fileno(), ctypes.c_int(CLONE_NEWNET)))
         return what()
 
     with ThreadPoolExecutor(1) as pool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from xcapscript.diagnostics import did_you_mean
 from xcapscript.kernel.facts import NotFound
+from xcapscript.kernel.interfaces import CLONE_NEWNET
 from xcapscript.kernel.rights import why_not_looked_at
 
 NAMESPACES = Path("/run/netns")
@@ -24,7 +25,6 @@ _PROCESS = re.compile(r"pid:([0-9]{1,10})")
 _FORMS = "it takes a name of ip netns, a path as /proc/1234/ns/net, or pid:1234"
 _CGROUP_FORMS = "it takes a path below {}, or pid:1234"
 _NS_GET_NSTYPE = 0xB703
-_CLONE_NEWNET = 0x40000000
 _UNIFIED = "0::"
 """How the line of /proc/PID/cgroup begins that is about version 2."""
 
@@ -86,7 +86,7 @@ def _inode_of_namespace(text: str, path: Path, hints: tuple[str, ...]) -> int:
         # what is opened is a namespace: devices and pipes are not touched
         if found.st_dev == (PROC / "self" / "ns" / "net").stat().st_dev:
             with path.open("rb", buffering=0) as file:
-                if fcntl.ioctl(file, _NS_GET_NSTYPE) == _CLONE_NEWNET:
+                if fcntl.ioctl(file, _NS_GET_NSTYPE) == CLONE_NEWNET:
                     return found.st_ino
     except (OSError, ValueError) as error:
         if isinstance(error, PermissionError):

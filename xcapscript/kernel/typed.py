@@ -9,21 +9,21 @@ import ctypes
 import functools
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from xcapscript.kernel.kinds import AttachType, ProgramType
 from xcapscript.kernel.libbpf import BtfInfo, LoadOptions, check, check_pointer, words
 from xcapscript.kernel.libbpf import load as libbpf
 
-BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_TRACING = 1, 3, 6, 26
 BPF_F_XDP_HAS_FRAGS = 1 << 5
-BPF_TRACE_RAW_TP = 23
 _CALL_KERNEL_FUNCTIONS = frozenset(
-    {BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_TRACING}
+    {ProgramType.SOCKET_FILTER, ProgramType.SCHED_CLS, ProgramType.XDP, ProgramType.TRACING}
 )
 BPF_PSEUDO_KFUNC_CALL = 2
 _BTF_KIND_STRUCT, _BTF_KIND_FUNC = 4, 12
-_CALL, _MOVE = 0x85, 0xB7
+_CALL, _MOVE, _EXIT = 0x85, 0xB7, 0x95
 _INSTRUCTION = struct.Struct("=BBhi")
 _LOG_SIZE = 1 << 24
 
@@ -42,7 +42,7 @@ PLACEHOLDERS: Mapping[str, int] = {
 PLACE = 0x7F000100
 """The number that stands for the question which of a program's functions was hit."""
 
-_GET_ATTACH_COOKIE = 174
+GET_ATTACH_COOKIE = 174
 
 CAST_TYPES = ("bpf_dynptr", "skb_shared_info")
 """Structs that memory is read as, by bpf_rdonly_cast()."""
@@ -74,7 +74,7 @@ class Load:
 
 def load_typed(name: str, tracepoint: str, code: bytes) -> int:
     """The descriptor of a program for a raw tracepoint, whose placeholders are replaced. Raises Refused."""
-    return load_copy(name, code, Load(BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, tracepoint))
+    return load_copy(name, code, Load(ProgramType.TRACING, AttachType.TRACE_RAW_TP, tracepoint))
 
 
 def load_copy(name: str, code: bytes, load: Load) -> int:
@@ -99,7 +99,7 @@ def with_place(code: bytes, cookie: int | None) -> bytes:
     for at in range(0, len(found), _INSTRUCTION.size):
         operation, _, _, immediate = _INSTRUCTION.unpack_from(found, at)
         if operation == _CALL and immediate == PLACE:
-            instruction = (_CALL, 0, 0, _GET_ATTACH_COOKIE) if cookie is None else (_MOVE, 0, 0, cookie)
+            instruction = (_CALL, 0, 0, GET_ATTACH_COOKIE) if cookie is None else (_MOVE, 0, 0, cookie)
             _INSTRUCTION.pack_into(found, at, *instruction)
     return bytes(found)
 
@@ -120,12 +120,12 @@ def reads_paged_data() -> bool:
         _INSTRUCTION.pack(*instruction)
         for instruction in (
             (0x79, 0x11, 0, 0),  # r1 = *(u64 *)(r1 + 0): the tracepoint's skb
-            (0xB7, 0x02, 0, 0),  # r2 = 0
+            (_MOVE, 0x02, 0, 0),  # r2 = 0
             (0xBF, 0xA3, 0, 0),  # r3 = r10
             (0x07, 0x03, 0, -16),  # r3 += -16
             (_CALL, 0x00, 0, PLACEHOLDERS[DYNPTR_FROM_SKB]),
-            (0xB7, 0x00, 0, 0),  # r0 = 0
-            (0x95, 0x00, 0, 0),  # exit
+            (_MOVE, 0x00, 0, 0),  # r0 = 0
+            (_EXIT, 0x00, 0, 0),
         )
     )
     try:
@@ -135,15 +135,27 @@ def reads_paged_data() -> bool:
     return True
 
 
+@contextmanager
+def smallest_program(how: Load, result: int = 0, *, call: int | None = None) -> Iterator[int]:
+    """The descriptor of a program that only returns `result`, or what the helper of that number gives; OSError if the
+    kernel does not take it. The program goes with the block, unless it is attached.
+    """
+    begin = (_MOVE, 0, 0, result) if call is None else (_CALL, 0, 0, call)
+    descriptor = load_copy("xcap_asks", _INSTRUCTION.pack(*begin) + _INSTRUCTION.pack(_EXIT, 0, 0, 0), how)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 @functools.cache
 def has_xdp_frags() -> bool:
     """Whether an XDP program may be given packets in several buffers (Linux 5.18), asked by loading one that may."""
-    code = _INSTRUCTION.pack(_MOVE, 0, 0, 2) + _INSTRUCTION.pack(0x95, 0, 0, 0)
     try:
-        os.close(load_copy("xcap_asks", code, Load(BPF_PROG_TYPE_XDP, flags=BPF_F_XDP_HAS_FRAGS)))
+        with smallest_program(Load(ProgramType.XDP, flags=BPF_F_XDP_HAS_FRAGS)):
+            return True
     except OSError:
         return False
-    return True
 
 
 def macros() -> dict[str, int]:

@@ -1,7 +1,4 @@
-"""Attaching to functions of programs: perf events, which the kernel closes with their descriptors.
-
-Source: include/uapi/linux/perf_event.h, kernel/events/core.c.
-"""
+"""Attaching to functions of programs: perf events, which the kernel closes with their descriptors."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import ctypes
 import os
 from pathlib import Path
 
-from xcapscript.kernel.kprobes import format_bit, open_event
+from xcapscript.kernel.perfevents import format_bit, open_probe
 
 PMU = Path("/sys/bus/event_source/devices/uprobe")
 
@@ -22,4 +19,4 @@ def open_uprobe(path: str, offset: int, semaphore: int, process: int | None, *, 
     if semaphore:
         config |= semaphore << format_bit(PMU, "ref_ctr_offset")
     name = ctypes.create_string_buffer(os.fsencode(path))
-    return open_event(PMU, config, ctypes.addressof(name), offset, process)
+    return open_probe(PMU, config, ctypes.addressof(name), offset, process)

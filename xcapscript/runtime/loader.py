@@ -13,11 +13,11 @@ import socket
 import sys
 from typing import Any
 
+from xcapscript.kernel.kinds import ProgramType
 from xcapscript.kernel.typed import Load, load_copy, load_typed, macros, reads_paged_data
 from xcapscript.runtime.blame import TOO_LONG
-from xcapscript.runtime.loading import BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT
 
-BY_BCC = frozenset({BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT})
+BY_BCC = frozenset({ProgramType.RAW_TRACEPOINT, ProgramType.TRACEPOINT})
 INSTRUCTION_SIZE = 8
 LONGEST_PROGRAM = 32767
 """Instructions. A jump crosses no more, and LLVM 14 cuts off what does not fit, without a word."""
@@ -84,7 +84,7 @@ def _load(bpf: Any, function: str, code: bytes, load: Load, *, typed: bool) -> i
     """The descriptor of one copy: by BCC, which tells the verifier the lines of the script, where BCC can."""
     if load.type in BY_BCC and not (typed and load.target):
         return int(bpf.load_func(function, load.type).fd)
-    if load.type == BPF_PROG_TYPE_RAW_TRACEPOINT:
+    if load.type == ProgramType.RAW_TRACEPOINT:
         return load_typed(function, load.target, code)
     return load_copy(function, code, load)
 

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from xcapscript.kernel.kprobes import BPF_PROG_TYPE_KPROBE, BPF_TRACE_KPROBE_MULTI, has_cookies, has_multi
-from xcapscript.kernel.typed import (
-    BPF_F_XDP_HAS_FRAGS,
-    BPF_PROG_TYPE_SCHED_CLS,
-    BPF_PROG_TYPE_SOCKET_FILTER,
-    BPF_PROG_TYPE_TRACING,
-    BPF_PROG_TYPE_XDP,
-    BPF_TRACE_RAW_TP,
-    Load,
-    has_xdp_frags,
-)
+from xcapscript.kernel.kinds import AttachType, ProgramType
+from xcapscript.kernel.kprobes import has_cookies, has_multi
+from xcapscript.kernel.typed import BPF_F_XDP_HAS_FRAGS, Load, has_xdp_frags
 from xcapscript.unit import Attachment, HookKind, Program
-
-BPF_TRACE_FENTRY, BPF_TRACE_FEXIT = 24, 25
-BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_RAW_TRACEPOINT = 5, 17
 
 
 def loads(program: Program, kind: HookKind) -> list[Load]:
@@ -26,29 +15,29 @@ def loads(program: Program, kind: HookKind) -> list[Load]:
     attachment = program.attachment
     match kind:
         case HookKind.RAWTRACEPOINT:
-            return [Load(BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_RAW_TP, attachment.target)]
+            return [Load(ProgramType.RAW_TRACEPOINT, AttachType.TRACE_RAW_TP, attachment.target)]
         case HookKind.TRACEPOINT:
-            return [Load(BPF_PROG_TYPE_TRACEPOINT)]
+            return [Load(ProgramType.TRACEPOINT)]
         case HookKind.SOCKET:
-            return [Load(BPF_PROG_TYPE_SOCKET_FILTER)]
+            return [Load(ProgramType.SOCKET_FILTER)]
         case HookKind.TC:
-            return [Load(BPF_PROG_TYPE_SCHED_CLS)]
+            return [Load(ProgramType.SCHED_CLS)]
         case HookKind.XDP:
-            return [Load(BPF_PROG_TYPE_XDP, flags=BPF_F_XDP_HAS_FRAGS if has_xdp_frags() else 0)]
+            return [Load(ProgramType.XDP, flags=BPF_F_XDP_HAS_FRAGS if has_xdp_frags() else 0)]
         case HookKind.INTERVAL | HookKind.BEGIN | HookKind.END:
             # run by user space through BPF_PROG_TEST_RUN, which raw tracepoints have without a context (kernel 5.10)
-            return [Load(BPF_PROG_TYPE_RAW_TRACEPOINT)]
+            return [Load(ProgramType.RAW_TRACEPOINT)]
         case HookKind.KPROBE | HookKind.KRETPROBE | HookKind.UPROBE | HookKind.URETPROBE | HookKind.USDT:
             if at_once(attachment):
-                return [Load(BPF_PROG_TYPE_KPROBE, BPF_TRACE_KPROBE_MULTI)]
+                return [Load(ProgramType.KPROBE, AttachType.TRACE_KPROBE_MULTI)]
             if not program.cookies or has_cookies():
-                return [Load(BPF_PROG_TYPE_KPROBE)]
-            return [Load(BPF_PROG_TYPE_KPROBE, cookie=cookie) for cookie in program.cookies]
+                return [Load(ProgramType.KPROBE)]
+            return [Load(ProgramType.KPROBE, cookie=cookie) for cookie in program.cookies]
         case HookKind.FENTRY | HookKind.FEXIT:
-            attach = BPF_TRACE_FENTRY if kind is HookKind.FENTRY else BPF_TRACE_FEXIT
+            attach = AttachType.TRACE_FENTRY if kind is HookKind.FENTRY else AttachType.TRACE_FEXIT
             cookies = program.cookies or (None,)
             return [
-                Load(BPF_PROG_TYPE_TRACING, attach, name, attachment.module, cookie)
+                Load(ProgramType.TRACING, attach, name, attachment.module, cookie)
                 for name, cookie in zip(attachment.functions, cookies, strict=True)
             ]
         case _:

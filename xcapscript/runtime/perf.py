@@ -16,7 +16,8 @@ from pathlib import Path
 from time import monotonic_ns
 
 from xcapscript.errors import KernelError
-from xcapscript.kernel.bpf import online_cpus, open_output, update
+from xcapscript.kernel.bpf import online_cpus, update
+from xcapscript.kernel.perfevents import open_output
 from xcapscript.native.ring import NativeRing
 from xcapscript.runtime.ring import BATCH, BUSY_SHARE, WINDOW, Record
 

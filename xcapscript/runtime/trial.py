@@ -12,23 +12,25 @@ import os
 import socket
 import struct
 import sys
-import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum, auto
 from fcntl import ioctl
 from pathlib import Path
 
+from xcapscript.elf.binary import Binary, NotReadable
 from xcapscript.errors import KernelError
 from xcapscript.kernel import bpf, kprobes, uprobes
-from xcapscript.kernel.features import AttachType, ProgramType, smallest_program
+from xcapscript.kernel.interfaces import CLONE_NEWNET
+from xcapscript.kernel.kinds import AttachType, ProgramType
 from xcapscript.kernel.libbpf import ENOTSUPP, check, libc, words
 from xcapscript.kernel.rights import and_list, capabilities, missing, reasons_for_refusal
 from xcapscript.kernel.tracefs import Tracefs
-from xcapscript.kernel.typed import Load
+from xcapscript.kernel.typed import Load, smallest_program
 from xcapscript.runtime.attach.held import let_go
 from xcapscript.runtime.attach.kinds import ATTACH
-from xcapscript.unit import Attachment, Device, HookKind, Site
+from xcapscript.unit import TC_ACT_UNSPEC, XDP_PASS, Attachment, Device, HookKind, Site
 
 FUNCTION = "ip_rcv"
 """A function that every kernel with IP has, and neither inlines nor renames."""
@@ -38,11 +40,8 @@ TRACEPOINT, RAW_TRACEPOINT = ("net", "netif_receive_skb"), "kfree_skb"
 _SOL_XDP, _AF_XDP = 283, 44
 _XDP_RX_RING, _XDP_UMEM_REG, _XDP_UMEM_FILL_RING, _XDP_UMEM_COMPLETION_RING = 2, 4, 5, 6
 _XDP_COPY = 2
-_CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _LOOPBACK = "lo"
-_XDP_PASS = 2
-_TC_ACT_UNSPEC = -1
 
 
 class Verdict(Enum):
@@ -160,15 +159,15 @@ def _need(pmu: Path, option: str, advice: str) -> None:
 
 
 def _entry_offset(path: Path) -> int:
-    """Where in an ELF file the code begins that its start runs (elf(5)); of 64 bits, as our own interpreter is."""
-    data = path.read_bytes()
-    (entry,), (table,) = struct.unpack_from("=Q", data, 24), struct.unpack_from("=Q", data, 32)
-    size, count = struct.unpack_from("=HH", data, 54)
-    for at in range(table, table + size * count, size):
-        kind, _, offset, address, _, length = struct.unpack_from("=IIQQQQ", data, at)
-        if kind == 1 and address <= entry < address + length:
-            return int(entry - address + offset)
-    raise CannotWork(f"'{path}' has no code to try it at")
+    """Where in an ELF file the code begins that its start runs."""
+    try:
+        binary = Binary(path)
+    except NotReadable as error:
+        raise CannotWork(str(error)) from None
+    offset = binary.offset(binary.entry)
+    if offset is None:
+        raise CannotWork(f"'{path}' has no code to try it at")
+    return offset
 
 
 def _kprobe_multi() -> str:
@@ -178,12 +177,12 @@ def _kprobe_multi() -> str:
 
 
 def _xdp() -> str:
-    _attached(_at_loopback(HookKind.XDP, _LOOPBACK), Load(ProgramType.XDP), _XDP_PASS)
+    _attached(_at_loopback(HookKind.XDP, _LOOPBACK), Load(ProgramType.XDP), XDP_PASS)
     return "generic; native where a card's driver has it"
 
 
 def _tc() -> str:
-    return _attached(_at_loopback(HookKind.TC, f"{_LOOPBACK}:ingress"), Load(ProgramType.SCHED_CLS), _TC_ACT_UNSPEC)
+    return _attached(_at_loopback(HookKind.TC, f"{_LOOPBACK}:ingress"), Load(ProgramType.SCHED_CLS), TC_ACT_UNSPEC)
 
 
 def _socket() -> str:
@@ -221,23 +220,14 @@ def _af_xdp() -> str:
 def _on_loopback(trial: Callable[[], str]) -> Callable[[], str]:
     """The trial, on the loopback of a namespace of its own; on ours, where that is not allowed."""
 
+    def run() -> str:
+        if libc().unshare(CLONE_NEWNET) == 0:
+            _set_up()
+        return trial()
+
     def within() -> str:
-        found: list[str | Exception] = []
-
-        def run() -> None:
-            try:
-                if libc().unshare(_CLONE_NEWNET) == 0:
-                    _set_up()
-                found.append(trial())
-            except (OSError, CannotWork, KernelError) as error:
-                found.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        if isinstance(found[0], Exception):
-            raise found[0]
-        return found[0]
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(run).result()
 
     return within
 

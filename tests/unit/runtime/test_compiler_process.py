@@ -15,10 +15,10 @@ import pytest
 
 from xcapscript.diagnostics import Code, ScriptError
 from xcapscript.errors import CompilerBug, KernelError
+from xcapscript.kernel.kinds import ProgramType
 from xcapscript.layout import lay_out
 from xcapscript.resources import bpf_directory
 from xcapscript.runtime.compiler_process import FIXED_MAPS, CompilerProcess, Loaded, LoadedProgram
-from xcapscript.runtime.loading import BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT
 from xcapscript.source import Source
 from xcapscript.types import U64
 from xcapscript.unit import Aggregation, Attachment, HookKind, MapSpec, Program, Unit
@@ -102,7 +102,7 @@ def test_the_loader_is_told_all_that_is_to_be_loaded(start: Start, tmp_path: Pat
     assert request["text"] == "int x; /* żółć */\n"
     assert request["headers"] == "/some where"
     assert f"-I{bpf_directory() / 'include'}" in request["cflags"]
-    raw, record = BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT
+    raw, record = ProgramType.RAW_TRACEPOINT, ProgramType.TRACEPOINT
     assert [(name, [(load["type"], load["target"]) for load in loads]) for name, loads in request["functions"]] == [
         ("xcap_probe_0", [(raw, "kfree_skb")]),
         ("xcap_probe_1", [(raw, "")]),

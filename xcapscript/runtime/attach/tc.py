@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from xcapscript.kernel.bpf import link_create
+from xcapscript.kernel.kinds import AttachType
 from xcapscript.runtime.attach import clsact
 from xcapscript.runtime.attach.devices import at_each
 from xcapscript.runtime.attach.held import Held
 from xcapscript.unit import Attachment, Device
 
-_BPF_TCX_INGRESS, _BPF_TCX_EGRESS = 46, 47
 _BPF_F_BEFORE = 1 << 3
 EGRESS = ":egress"
 
@@ -25,7 +25,7 @@ def attach(attachment: Attachment, programs: Sequence[int], _cookies: Sequence[i
 def _attach(program: int, egress: bool, index: int, device: Device) -> int | Held:  # noqa: FBT001 -- by partial()
     try:
         # first, for what others decide ends the walk
-        return link_create(program, index, _BPF_TCX_EGRESS if egress else _BPF_TCX_INGRESS, _BPF_F_BEFORE)
+        return link_create(program, index, AttachType.TCX_EGRESS if egress else AttachType.TCX_INGRESS, _BPF_F_BEFORE)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xcapscript.errors import KernelError
-from xcapscript.kernel.bpf import open_tracepoint
+from xcapscript.kernel.perfevents import open_tracepoint
 from xcapscript.unit import Attachment
 
 

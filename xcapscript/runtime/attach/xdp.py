@@ -12,6 +12,7 @@ from functools import partial
 
 from xcapscript.errors import KernelError
 from xcapscript.kernel.bpf import link_create
+from xcapscript.kernel.kinds import AttachType
 from xcapscript.kernel.links import holders, link_of
 from xcapscript.kernel.netlink import XdpProgram, xdp_program
 from xcapscript.kernel.places import NAMESPACES, namespace_path
@@ -20,7 +21,6 @@ from xcapscript.runtime.attach.devices import at_each
 from xcapscript.runtime.attach.held import Held, Noted
 from xcapscript.unit import Attachment, Device
 
-_BPF_XDP = 37
 _XDP_FLAGS_SKB_MODE, _XDP_FLAGS_DRV_MODE = 1 << 1, 1 << 2
 _TAKEN = frozenset({errno.EBUSY, errno.EEXIST})
 
@@ -32,7 +32,9 @@ def attach(attachment: Attachment, programs: Sequence[int], _cookies: Sequence[i
 
 def _attach(program: int, index: int, device: Device) -> Noted:
     try:
-        return Noted(link_create(program, index, _BPF_XDP, _XDP_FLAGS_DRV_MODE), f"xdp at '{device}': in the driver")
+        return Noted(
+            link_create(program, index, AttachType.XDP, _XDP_FLAGS_DRV_MODE), f"xdp at '{device}': in the driver"
+        )
     except OSError as error:
         if error.errno in _TAKEN:
             raise _taken(index, device) from error
@@ -40,7 +42,7 @@ def _attach(program: int, index: int, device: Device) -> Noted:
             raise
         refused = error
     try:
-        link = link_create(program, index, _BPF_XDP, _XDP_FLAGS_SKB_MODE)
+        link = link_create(program, index, AttachType.XDP, _XDP_FLAGS_SKB_MODE)
     except OSError as error:
         if error.errno in _TAKEN:
             raise _taken(index, device) from error
