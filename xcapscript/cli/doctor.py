@@ -27,7 +27,6 @@ from xcapscript.pcap.libpcap import library_version
 from xcapscript.resources import cache_directory
 from xcapscript.runtime.compiler_process import CompilerProcess
 from xcapscript.runtime.trial import TRIALS, Outcome, Verdict, try_kind
-from xcapscript.unit import HookKind
 
 WIDTH = 80
 NAMES = 20
@@ -223,12 +222,7 @@ SETTINGS: Mapping[str, Callable[[int | None], str]] = {
 
 
 def _hooks() -> Iterator[Row]:
-    for name in TRIALS:
-        if name not in MECHANISMS:
-            outcome = try_kind(name)
-            later = "" if name in set(HookKind) else "in the kernel, not in this version of xcap"
-            note = "; ".join(filter(None, (outcome.note, later * (outcome.verdict is Verdict.WORKS))))
-            yield _row(name, Outcome(outcome.verdict, note, outcome.advice))
+    return (_row(kind, try_kind(kind)) for kind in TRIALS if kind not in MECHANISMS)
 
 
 def _features() -> Iterator[Row]:

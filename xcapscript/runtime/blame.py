@@ -16,7 +16,10 @@ TOO_LONG = "longer than a jump can cross"
 NO_MAP = re.compile(r"could not open bpf map: (?P<name>\S+), error: (?P<why>.+)$", re.MULTILINE)
 BUFFER, NO_MEMORY = "xcap_events", "Cannot allocate memory"
 NOT_PERMITTED = "Operation not permitted"
-OF_FILES = frozenset({"Too many open files"})
+ABOUT_MAPS = {
+    "Too many open files": "a map and a clause take a descriptor each: see ulimit -n",
+    NOT_PERMITTED: "before Linux 5.11 maps are locked memory: try ulimit -l unlimited, as root; see 'xcap --doctor'",
+}
 STACK_LIMIT = "BPF stack limit"
 VERDICT = re.compile(
     r"^(?!\d+: |;|R\d+\w*=|processed |from |\s|caller|callee|frame|func#|last_idx|regs=|parent |bpf: |$)(.+)$",
@@ -51,10 +54,8 @@ def blame_compiler(unit: Unit, log: str, *, died: bool) -> NoReturn:
         if (refused["name"], refused["why"]) == (BUFFER, NO_MEMORY):
             message = "the kernel has no memory for the buffer"
             raise KernelError(message, advice="try a smaller one with --buffer-size, such as 4M", log=log)
-        advice = "a map and a clause take a descriptor each: see ulimit -n" if refused["why"] in OF_FILES else None
-        if refused["why"] == NOT_PERMITTED:
-            advice = "before Linux 5.11 maps are locked memory: try ulimit -l unlimited, as root; see 'xcap --doctor'"
-        raise KernelError(f"the kernel does not give us a map: {refused['why']}", advice=advice, log=log)
+        message = f"the kernel does not give us a map: {refused['why']}"
+        raise KernelError(message, advice=ABOUT_MAPS.get(refused["why"]), log=log)
     if "No module named 'bcc'" in log:
         advice = "install them: Debian's package is python3-bpfcc, and the virtual environment must see it"
         raise KernelError("BCC's Python bindings (the module bcc) are not installed", advice=advice, log=log)
