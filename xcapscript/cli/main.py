@@ -134,7 +134,8 @@ def _attempt(arguments: Sequence[str], errors: TextIO) -> int:
 
 def _complain(message: str, advice: str | None, log: str | None, errors: TextIO) -> int:
     if log:
-        print(log.rstrip(), file=errors)
+        # clang and the verifier quote the script; both indent by tabs
+        print("\n".join(escape(line.expandtabs()) for line in log.rstrip().split("\n")), file=errors)
     print(f"xcap: {escape(message)}", file=errors)
     if advice:
         print(f"xcap: {escape(advice)}", file=errors)

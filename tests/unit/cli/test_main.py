@@ -267,8 +267,8 @@ def test_what_a_run_raises_is_told_in_a_line(
 
 
 def test_the_whole_log_is_told_to_who_asks(process: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "run", failing(KernelError("refused", log="one\ntwo\n")))
-    assert xcap("-v", "-e", GOOD) == (WRONG_MACHINE, "one\ntwo\nxcap: refused\n")
+    monkeypatch.setattr(command, "run", failing(KernelError("refused", log="one\n\ttwo\x1b[31m\n")))
+    assert xcap("-v", "-e", GOOD) == (WRONG_MACHINE, "one\n        two\\x1b[31m\nxcap: refused\n")
     assert process.closed
 
 
