@@ -13,7 +13,7 @@ from xcapscript.layout import PACKET
 from xcapscript.native.writer import Writer
 from xcapscript.sinks.base import HookCounts
 from xcapscript.sinks.output import Output
-from xcapscript.sinks.pending import Pending
+from xcapscript.sinks.packetfile import PacketFile
 from xcapscript.unit import EventSpec, LinkType
 
 NANOSECONDS = 0xA1B23C4D
@@ -56,18 +56,14 @@ def records_from(records: bytes | memoryview, start: int) -> int:
     return count
 
 
-class PcapSink:
+class PcapSink(PacketFile):
     """A PacketSink that writes `to` (`-` is standard output), which it opens at once if it is a path.
 
     With a `writer`, C writes what it has room for. Raises SinkError.
     """
 
     def __init__(self, to: str | Output, snaplen: int, *, writer: Writer | None = None) -> None:
-        self._writer = writer
-        self._file = Pending(to, whole_records, writer, taken=self._taken, packets_in=records_from)
-        self._parts: list[bytes | memoryview] = []
-        self._unsettled = 0
-        self._packets = 0
+        super().__init__(to, whole_records, records_from, writer)
         self._file.begin(file_header(snaplen))
 
     def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
@@ -83,43 +79,6 @@ class PcapSink:
         if self._writer is not None:
             # what C writes next comes behind this
             self.settle()
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file so far, those not written yet included."""
-        return self._file.size + self._unsettled
-
-    @property
-    def packets(self) -> int | None:
-        """How many packets were taken; None when writing failed: see `saved`."""
-        return None if self._file.failed else self._taken()
-
-    @property
-    def saved(self) -> int | None:
-        """How many packets are in a file that failed; None if it did not, or is no file in which they stay."""
-        return self._file.saved if self._file.failed and self._file.is_file else None
-
-    @property
-    def unread(self) -> int | None:
-        """How many packets a pipe was not taken that nobody read to the end; None if it was."""
-        return self._taken() - self._file.saved if self._file.stalled else None
-
-    @property
-    def moved_to(self) -> str | None:
-        """Where the file is that was moved while it was written."""
-        return self._file.moved_to
-
-    def _taken(self) -> int:
-        return self._packets + (0 if self._writer is None else self._writer.packets)
-
-    def settle(self) -> None:
-        records = b"".join(self._parts)
-        self._parts.clear()
-        self._unsettled = 0
-        self._file.put(records)
-
-    def flush(self) -> None:
-        self._file.flush()
 
     def close(self, counts: Mapping[str, HookCounts]) -> None:  # noqa: ARG002 -- a pcap file has no place for counts
         try:

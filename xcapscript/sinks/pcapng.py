@@ -35,7 +35,7 @@ from xcapscript.sinks.blocks import (
 from xcapscript.sinks.metadata import CUSTOM_BINARY, Metadata
 from xcapscript.sinks.output import Output
 from xcapscript.sinks.packet import DIRECTION_SHIFT, PacketMeta
-from xcapscript.sinks.pending import Pending
+from xcapscript.sinks.packetfile import PacketFile
 from xcapscript.sinks.values import ReasonNames, text_of
 from xcapscript.unit import TC_ACT_UNSPEC, XDP_PASS, Attachment, EventSpec, HookKind, LinkType
 
@@ -82,7 +82,7 @@ class _Interface:
         return f"{where} in netns {self.netns}" if self.netns else where
 
 
-class PcapngSink:
+class PcapngSink(PacketFile):
     """A PacketSink that writes `to` (`-` is standard output), which it opens at once if it is a path. Raises SinkError.
 
     With a `writer`, it teaches C each kind of packet that it meets, and then meets none of that kind any more.
@@ -98,11 +98,7 @@ class PcapngSink:
         self._shapes: defaultdict[int, dict[tuple[bytes, bytes], _Shape]] = defaultdict(dict)
         self._kinds: defaultdict[int, dict[bytes, tuple[int, bytes]]] = defaultdict(dict)
         self._reasons = ReasonNames()
-        self._parts: list[bytes | memoryview] = []
-        self._unsettled = 0
-        self._packets = 0
-        self._writer = writer
-        self._file = Pending(to, whole_blocks, writer, taken=self._taken, packets_in=packets_in)
+        super().__init__(to, whole_blocks, packets_in, writer)
         self._file.begin(section_header())
 
     def dump(self, spec: EventSpec, time: int, record: memoryview) -> None:
@@ -118,43 +114,6 @@ class PcapngSink:
         if self._writer is not None:
             # what C writes next comes behind this
             self.settle()
-
-    @property
-    def packets(self) -> int | None:
-        """How many packets were taken; None when writing failed: see `saved`."""
-        return None if self._file.failed else self._taken()
-
-    @property
-    def saved(self) -> int | None:
-        """How many packets are in a file that failed; None if it did not, or is no file in which they stay."""
-        return self._file.saved if self._file.failed and self._file.is_file else None
-
-    @property
-    def unread(self) -> int | None:
-        """How many packets a pipe was not taken that nobody read to the end; None if it was."""
-        return self._taken() - self._file.saved if self._file.stalled else None
-
-    @property
-    def moved_to(self) -> str | None:
-        """Where the file is that was moved while it was written."""
-        return self._file.moved_to
-
-    def _taken(self) -> int:
-        return self._packets + (0 if self._writer is None else self._writer.packets)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file so far, those not written yet included."""
-        return self._file.size + self._unsettled
-
-    def settle(self) -> None:
-        blocks = b"".join(self._parts)
-        self._parts.clear()
-        self._unsettled = 0
-        self._file.put(blocks)
-
-    def flush(self) -> None:
-        self._file.flush()
 
     def close(self, counts: Mapping[str, HookCounts]) -> None:
         try:
