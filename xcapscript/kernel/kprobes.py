@@ -71,7 +71,7 @@ def link_event(event: int, program: int, cookie: int) -> int | None:
         link = _bpf(_BPF_LINK_CREATE, struct.pack("=IIIIQ", program, event, AttachType.PERF_EVENT, 0, cookie))
     except OSError:
         if has_cookies():
-            # such links came with them: the reason is another, and without a cookie the program would name the wrong function
+            # such links came with them: this is another reason, and without a cookie a program names a wrong function
             raise
         set_program(event, program)
         link = None
