@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
 import pytest
 from network import Network, sh
 from xcap import PATIENCE, Running
+
+from xcapscript.runtime.attach.clsact import INGRESS, Filter
+from xcapscript.runtime.attach.held import is_gone
 
 pytestmark = pytest.mark.kernel
 
@@ -63,3 +67,14 @@ def test_a_namespace_that_goes_takes_its_interfaces_along() -> None:
         sh(f"ip netns delete {name}")
     wait_for(running, f"xcap: d0@{name} is gone: xdp:d0@{name} sees no more packets\n")
     assert running.stop().status == 0
+
+
+def test_a_filter_of_clsact_knows_when_its_interface_is_gone(net: Network, spare: str) -> None:
+    """What stands for a tc hook before Linux 6.6."""
+    index = int(sh(net.in_a(f"cat /sys/class/net/{spare}/ifindex")))
+    descriptor = os.open(f"/run/netns/{net.a}", os.O_RDONLY)
+    found = Filter(descriptor, index, INGRESS, "nobody's", "")
+    assert not is_gone(found)
+    sh(f"ip -n {net.a} link del {spare}")
+    assert is_gone(found)
+    found.close()
