@@ -12,6 +12,7 @@ from enum import IntEnum
 from functools import cache
 from typing import Any
 
+from tests.answers import MATCH, UNREAD, answers
 from tests.conformance.states import View
 from xcapscript.codegen.generate import Options
 from xcapscript.compiler import compile_script
@@ -21,7 +22,7 @@ from xcapscript.kernel.live import LiveKernel
 from xcapscript.kernel.typed import macros
 from xcapscript.library import default_library
 from xcapscript.pcap.cbpf import Ancillary, Class, Instruction, Mode
-from xcapscript.pcap.libpcap import PcapError, compile_expression, offline_matcher
+from xcapscript.pcap.libpcap import PcapError, compile_expression
 from xcapscript.resources import bpf_directory
 from xcapscript.runtime.control import Control
 from xcapscript.sema.analyse import Settings
@@ -59,7 +60,7 @@ class Libpcap:
             with suppress(PcapError):
                 self._raw = compile_expression(text, LinkType.RAW, netmask=NETMASK)
         self._asks = any(insn.ancillary is not None for insn in (*self._ethernet, *(self._raw or ())))
-        self._matchers: dict[tuple[LinkType, int, int], Callable[[bytes, int], bool]] = {}
+        self._answers: dict[tuple[LinkType, int, int], Callable[[bytes, int], int]] = {}
 
     def verdict(self, view: View | None) -> Verdict:
         """What the program must count for a packet."""
@@ -69,13 +70,13 @@ class Libpcap:
         if program is None:
             return Verdict.NO_LINK
         known = (view.pkt_type, view.ifindex) if self._asks else (0, 0)
-        matches = self._matchers.get((view.link, *known))
-        if matches is None:
-            matches = offline_matcher([_told(insn, *known) for insn in program])
-            self._matchers[view.link, *known] = matches
-        if matches(view.captured, view.wire_len):
-            return Verdict.MATCHED
-        return Verdict.UNREAD if len(view.captured) < view.wire_len else Verdict.NO_MATCH
+        answer = self._answers.get((view.link, *known))
+        if answer is None:
+            answer = answers([_told(insn, *known) for insn in program])
+            self._answers[view.link, *known] = answer
+        return {MATCH: Verdict.MATCHED, UNREAD: Verdict.UNREAD}.get(
+            answer(view.captured, view.wire_len), Verdict.NO_MATCH
+        )
 
 
 def _told(insn: Instruction, pkt_type: int, ifindex: int) -> Instruction:

@@ -302,6 +302,14 @@ def test_what_cannot_be_read_is_left_out_and_the_packet_says_so(net: Network, tm
         assert bytes(segment.data) == b"" or bytes(segment.data) in content
 
 
+def test_bytes_that_no_filter_asked_for_are_not_missed(net: Network, tmp_path: Path, content: bytes) -> None:
+    assert content
+    program = f"tracepoint:net:net_dev_queue /udp and dst port {PORT}/ {{ @ = count(); }}"
+    done = run("-i", net.left, "-e", program, "--why", "--cmd", transfer(net, tmp_path))
+    assert done.status == 0, done.err
+    assert "were judged by" not in done.err
+
+
 def test_a_perf_buffer_has_what_fits_a_copy(net: Network, tmp_path: Path, content: bytes) -> None:
     packets = capture(net, tmp_path, "tx", "--buffer", "perf")
     assert max(len(packet.data) for packet in packets) == LARGEST_COPY

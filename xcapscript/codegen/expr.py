@@ -347,8 +347,8 @@ class Values:
                     view = f"inner_{next(self._numbers)}"
                     out.line(f"struct xcap_view {view};")
                     link = self._kept(out, value.type, f"xcap_enter(&view, hit->link, &{view})")
-                    return f"({link} && ({link} == 1 ? {ethernet}(&{view}) : {raw}(&{view})))"
-                return f"(hit->link == 1 ? {ethernet}(&view) : {raw}(&view))"
+                    return f"({link} && ({link} == 1 ? {ethernet}(&{view}) : {raw}(&{view})) == XCAP_MATCH)"
+                return f"((hit->link == 1 ? {ethernet}(&view) : {raw}(&view)) == XCAP_MATCH)"
             case _:
                 assert_never(value)
 

@@ -42,7 +42,7 @@ TURNS = 17
 """How often a loop is written: `protochain` follows 16 extension headers, and behind more it finds nothing."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_FORM = "static inline __attribute__((always_inline)) int {}(const struct xcap_view *v)"
+_FORM = "static inline __attribute__((always_inline)) u64 {}(const struct xcap_view *v)"
 
 _COMPARISONS = {Jump.BPF_JEQ: "==", Jump.BPF_JGT: ">", Jump.BPF_JGE: ">=", Jump.BPF_JSET: "&"}
 _OPERATORS = {
@@ -64,7 +64,8 @@ class UnsupportedFilter(Exception):
 
 
 def filter_function(name: str, instructions: Iterable[tuple[int, int, int, int]]) -> str:
-    """The C function `int name(const struct xcap_view *v)`, which returns 1 for a match and 0 otherwise.
+    """The C function `u64 name(const struct xcap_view *v)`, which returns XCAP_MATCH, 0 for no match, or where bytes
+    end that it asked for and that cannot be read.
 
     It needs <xcap/filter.h>. UnsupportedFilter: it asks for what is not in a packet, or is too long to be loaded.
     """
@@ -104,11 +105,11 @@ def _largest_size(insn: Instruction) -> int:
         return 3
     match insn.mode:
         case Mode.BPF_ABS:
-            return 8 if insn.k + insn.size.octets <= MAX_WINDOW else 22
+            return 10 if insn.k + insn.size.octets <= MAX_WINDOW else 24
         case Mode.BPF_IND:
-            return 27
+            return 30
         case Mode.BPF_MSH:
-            return 10
+            return 12
         case _:
             return 2
 
@@ -193,7 +194,7 @@ class _Function:
             case Class.BPF_JMP:
                 self._jump(insn, block, turn)
             case Class.BPF_RET:
-                value = "a != 0" if insn.code & 0x18 == BPF_A else str(int(insn.k != 0))
+                value = "a ? XCAP_MATCH : 0" if insn.code & 0x18 == BPF_A else "XCAP_MATCH" if insn.k else "0"
                 self._emitter.line(f"return {value};")
             case Class.BPF_MISC:
                 self._copy(*("xa" if Misc(insn.code & 0xF8) is Misc.BPF_TAX else "ax"))
@@ -211,11 +212,13 @@ class _Function:
             case Mode.BPF_ABS if insn.ancillary in _STATE:
                 self._emitter.line(f"{register} = v->{_STATE[insn.ancillary]};")
             case Mode.BPF_ABS:
-                self._guard(f"!xcap_load(v, {insn.k}, {insn.size.octets}, &{register}, &far)")
+                end = f"{insn.k + insn.size.octets}ULL"
+                self._guard(f"!xcap_load(v, {insn.k}, {insn.size.octets}, &{register}, &far)", end)
             case Mode.BPF_IND:
-                self._guard(f"!xcap_load_x(v, x, {insn.k}, {insn.size.octets}, &{register}, &far)")
+                end = f"(u64)x + {insn.k + insn.size.octets}ULL"
+                self._guard(f"!xcap_load_x(v, x, {insn.k}, {insn.size.octets}, &{register}, &far)", end)
             case Mode.BPF_MSH:
-                self._guard(f"!xcap_load(v, {insn.k}, 1, &{register}, &far)")
+                self._guard(f"!xcap_load(v, {insn.k}, 1, &{register}, &far)", f"{insn.k + 1}ULL")
                 self._emitter.line(f"{register} = ({register} & 0xf) << 2;")
             case _:
                 assert_never(insn.mode)
@@ -267,9 +270,9 @@ class _Function:
         self._emitter.line(f"{target} = {source};")
         self._emitter.line(f"XCAP_PIN({target});")
 
-    def _guard(self, failure: str) -> None:
+    def _guard(self, failure: str, answer: str = "0") -> None:
         self._emitter.line(f"if ({failure})")
-        self._emitter.line("\treturn 0;")
+        self._emitter.line(f"\treturn {answer};")
 
 
 def _label(at: int, turn: int) -> str:

@@ -215,7 +215,7 @@ def generate(program: Program, options: Options) -> Unit:
         *_structs([*(layout for spec in maps.values() for layout in (spec.key, spec.value)), *generator.structs]),
         _map_texts(maps.values(), len(generator.programs), options),
         *generator.scratches,
-        f"XCAP_INLINE int {NEVER}(const struct xcap_view *view)\n{{\n\treturn 0;\n}}",
+        f"XCAP_INLINE u64 {NEVER}(const struct xcap_view *view)\n{{\n\treturn 0;\n}}",
         *generator.filter_texts,
         *generator.functions,
     ]

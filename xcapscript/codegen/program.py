@@ -281,7 +281,7 @@ def write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]
             with out.block(f"if (hit->link != {LinkType.EN10MB:d})"):
                 out.line("counters->no_link++;")
                 out.line("return 0;")
-        _write_filter(out, probe, "hit->link", "view", (ethernet, ethernet if raw == NEVER else raw))
+        _write_filter(out, "hit->link", "view", (ethernet, ethernet if raw == NEVER else raw))
     for expression in probe.inner:
         with out.block():
             out.line("struct xcap_view inner;")
@@ -289,7 +289,7 @@ def write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]
             with out.block("if (!link)"):
                 out.line("counters->no_match++;")
                 out.line("return 0;")
-            _write_filter(out, probe, "link", "inner", filters[expression.text])
+            _write_filter(out, "link", "inner", filters[expression.text])
 
 
 def filters_of(probe: Probe) -> list[Filter]:
@@ -310,18 +310,20 @@ def _asks_interface(probe: Probe) -> bool:
     return any(Ancillary.IFINDEX in ancillary_loads([Instruction(*one) for one in code]) for code in codes)
 
 
-def _write_filter(out: Emitter, probe: Probe, link: str, view: str, functions: tuple[str, str]) -> None:
+def _write_filter(out: Emitter, link: str, view: str, functions: tuple[str, str]) -> None:
     """Leave the program where the filter of the packet's link type says no."""
     ethernet, raw = functions
-    call = f"{link} == {LinkType.EN10MB:d} ? {ethernet}(&{view}) : {raw}(&{view})"
-    with out.block(f"if (!{ethernet}(&{view}))" if raw == ethernet else f"if (!({call}))"):
-        # what lies in pages, or in another segment, and could not be read, may have been what the filter asked for
-        chained = " || hit->linear_len < hit->wire_len" if access_of(probe.hook) == "XCAP_MBUF" else ""
-        out.line(f"if (hit->cap_len < hit->wire_len{chained})")
-        out.line("\tcounters->unread++;")
-        out.line("else")
-        out.line("\tcounters->no_match++;")
-        out.line("return 0;")
+    call = f"{ethernet}(&{view})"
+    if raw != ethernet:
+        call = f"{link} == {LinkType.EN10MB:d} ? {call} : {raw}(&{view})"
+    with out.block():
+        out.line(f"u64 answer = {call};")
+        with out.block("if (answer != XCAP_MATCH)"):
+            out.line(f"if (xcap_is_unread(&{view}, answer))")
+            out.line("\tcounters->unread++;")
+            out.line("else")
+            out.line("\tcounters->no_match++;")
+            out.line("return 0;")
 
 
 def _write_limit(out: Emitter, probe: Probe, context: Context) -> None:

@@ -92,9 +92,15 @@ def offline_match(instructions: Sequence[Instruction], packet: bytes, wire_len: 
 
 def offline_matcher(instructions: Sequence[Instruction]) -> Callable[[bytes, int], bool]:
     """The same for many packets: a function of the captured bytes and the length on the wire."""
+    answers = offline_answers(instructions)
+    return lambda packet, wire_len: bool(answers(packet, wire_len))
+
+
+def offline_answers(instructions: Sequence[Instruction]) -> Callable[[bytes, int], int]:
+    """The same with what the program returns."""
     bpf_filter = _library(_SONAME).bpf_filter
     program = (_Instruction * len(instructions))(*(_Instruction(*insn) for insn in instructions))
-    return lambda packet, wire_len: bool(bpf_filter(program, packet, wire_len, len(packet)))
+    return lambda packet, wire_len: int(bpf_filter(program, packet, wire_len, len(packet)))
 
 
 def interface_netmask(name: str) -> int | None:

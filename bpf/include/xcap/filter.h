@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What a generated filter reads its packet through. A load behind cap_len, or of memory that cannot be read, fails,
- * and with it the whole filter: it answers "no match", also under `not`, as libpcap's bpf_filter() does. */
+/* What a generated filter reads its packet through. A load behind the packet's end fails, and with it the whole filter: it
+ * does not match, also under `not`, as libpcap's bpf_filter() has it. A load of bytes that the packet has, but which cannot
+ * be read, fails as well; so a filter that fails says where the bytes that it asked for end. */
 #pragma once
 
 #ifndef XCAP_INLINE
@@ -10,6 +11,9 @@
 #ifndef XCAP_WINDOW
 #define XCAP_WINDOW 256
 #endif
+
+/* What a filter answers: 0 if it does not match, else where a load ends that failed. */
+#define XCAP_MATCH (~0ULL)
 
 struct xcap_view {
 	const u8 *window; /* the packet's first bytes, in a map's value: XCAP_WINDOW bytes of it must be there */
@@ -98,6 +102,12 @@ XCAP_INLINE int xcap_load_x(const struct xcap_view *v, u32 x, u32 k, u32 size, u
 	/* else clang compares one register with XCAP_WINDOW and adds another to the pointer: no bound for the verifier */
 	XCAP_PIN(offset);
 	return xcap_load(v, offset, size, value, far);
+}
+
+/* Whether it is bytes of the packet that could not be read which decided that a filter does not match. */
+XCAP_INLINE int xcap_is_unread(const struct xcap_view *v, u64 answer)
+{
+	return answer && answer <= v->wire_len;
 }
 
 /* 0, which the verifier takes for anything: behind each turn of a loop it then sees one state, instead of one for each
