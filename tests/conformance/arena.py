@@ -5,16 +5,20 @@ from __future__ import annotations
 import mmap
 import random
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tests.conformance.states import Device, Skb
+from tests.conformance.states import Device, Listed, Paged, Piece, Skb
 from xcapscript.kernel import bpf
 from xcapscript.kernel.btf import Btf
+from xcapscript.kernel.pages import Place
 
 UNSET = 0xFFFF
 UNREADABLE = 0xDEAD_0000_0000_1000
 """Not a canonical address: reading it fails, and hurts nobody."""
+
+PLACE = Place(6, 0x1234_5678_C000_0000)
+"""Where the programs believe that the bytes of pages are. The arena is elsewhere, and has no struct pages to name."""
 
 ROOM = 96
 """Bytes before and behind a packet which are not the packet's."""
@@ -40,9 +44,12 @@ class Arena:
 
     def __init__(self, bpf_class: Any, btf: Btf, skbs: Iterable[Skb]) -> None:
         self._skb, self._net_device = _Layout(btf, "sk_buff"), _Layout(btf, "net_device")
+        self._shared, self._frag = _Layout(btf, "skb_shared_info"), _Frag(btf)
         skbs = list(skbs)
-        buffers = list(dict.fromkeys(skb.linear for skb in skbs))
-        size = 4096 * (len(Device) + 1) + sum(map(_room, buffers)) + len(skbs) * _rounded(self._skb.size)
+        buffers = list(dict.fromkeys(data for skb in skbs for data in _buffers(skb)))
+        structs = sum(1 + len(skb.pages.listed) for skb in skbs)
+        size = 4096 * (len(Device) + 1) + sum(map(_room, buffers))
+        size += structs * (_rounded(self._skb.size) + _rounded(self._shared.size))
         size = -(-size // 4096) * 4096
         # bcc closes the map when its object goes
         self._module = bpf_class(text=TEXT.replace("@PAGES@", str(size // 4096)), cflags=["-w"])
@@ -85,7 +92,7 @@ class Arena:
             ("network_header", "=H", 0 if skb.network is None else ROOM + skb.network),
             ("transport_header", "=H", UNSET),
             ("tail", "=I", tail),
-            ("end", "=I", tail + ROOM),
+            ("end", "=I", self._share(skb.pages, head) if skb.paged else tail + ROOM),
             ("dev", "=Q", self._devices[skb.device]),
         ):
             self._put(start, self._skb, name, form, value)
@@ -96,8 +103,55 @@ class Arena:
             self._put(start, self._skb, "vlan_tci", "=H", skb.tag[1])
         return self._base + start
 
+    def _share(self, pages: Paged, head: int) -> int:
+        """Make the struct skb_shared_info of an sk_buff; how far from its head that is."""
+        first = 0
+        for listed in reversed(pages.listed):
+            first = self._make_listed(listed, first)
+        start = self._take(self._shared.size)
+        self._put(start, self._shared, "nr_frags", "=B", len(pages.frags))
+        self._put(start, self._shared, "frag_list", "=Q", first)
+        for number, piece in enumerate(pages.frags):
+            address = self._base + self._address(piece)
+            # of two kinds: memory of a device, which has an odd page, and what faults
+            page = PLACE.page(address & -4096) if piece.source is not None else number % 2 or PLACE.page(UNREADABLE)
+            at = start + self._shared.bits["frags"] // 8 + number * self._frag.size
+            struct.pack_into("=Q", self._memory, at + self._frag.page, page)
+            struct.pack_into("=I", self._memory, at + self._frag.length, piece.size)
+            struct.pack_into("=I", self._memory, at + self._frag.offset, address % 4096)
+        return self._base + start - head
+
+    def _make_listed(self, listed: Listed, following: int) -> int:
+        start, data = self._take(self._skb.size), self._base + self._address(listed.linear)
+        paged = sum(piece.size for piece in listed.frags)
+        for name, form, value in (
+            ("next", "=Q", following),
+            ("head", "=Q", self._base),
+            ("data", "=Q", data),
+            ("len", "=I", listed.linear.size + paged),
+            ("data_len", "=I", paged),
+            ("end", "=I", self._share(Paged(listed.frags), self._base)),
+        ):
+            self._put(start, self._skb, name, form, value)
+        return self._base + start
+
+    def _address(self, piece: Piece) -> int:
+        """Where its bytes are, from the arena's start."""
+        return self._buffers[piece.source] - self._base + ROOM + piece.start if piece.source is not None else 0
+
     def _put(self, start: int, kind: _Layout, name: str, form: str, value: int) -> None:
         struct.pack_into(form, self._memory, start + kind.bits[name] // 8, value)
+
+
+class _Frag:
+    """Where the members of a skb_frag_t are, in bytes: it was a struct bio_vec before Linux 6.9."""
+
+    def __init__(self, btf: Btf) -> None:
+        new = btf.struct("skb_frag") is not None
+        kind = _Layout(btf, "skb_frag" if new else "bio_vec")
+        names = ("netmem", "len", "offset") if new else ("bv_page", "bv_len", "bv_offset")
+        self.size = kind.size
+        self.page, self.length, self.offset = (kind.bits[name] // 8 for name in names)
 
 
 class _Layout:
@@ -108,6 +162,13 @@ class _Layout:
         assert found is not None, name
         self.size = found.size
         self.bits = {member.name: member.bit_offset for member in found.members}
+
+
+def _buffers(skb: Skb) -> Iterator[bytes]:
+    """The memory that its bytes are in."""
+    yield skb.linear
+    listed = (piece for one in skb.pages.listed for piece in (one.linear, *one.frags))
+    yield from (piece.source for piece in (*skb.pages.frags, *listed) if piece.source is not None)
 
 
 def _room(data: bytes) -> int:

@@ -13,12 +13,15 @@ from functools import cache
 from typing import Any
 
 from tests.answers import MATCH, UNREAD, answers
+from tests.conformance.arena import PLACE
 from tests.conformance.states import View
+from xcapscript.codegen.filter import may_be_asked_again
 from xcapscript.codegen.generate import Options
 from xcapscript.compiler import compile_script
 from xcapscript.kernel import bpf
 from xcapscript.kernel.libbpf import RunOptions, load
 from xcapscript.kernel.live import LiveKernel
+from xcapscript.kernel.pages import flags_of
 from xcapscript.kernel.typed import macros
 from xcapscript.library import default_library
 from xcapscript.pcap.cbpf import Ancillary, Class, Instruction, Mode
@@ -35,7 +38,7 @@ NETMASK = 0xFFFFFF00
 
 LINK_ACCESS = re.compile(r"\b(ether|link)\s*\[")
 WORD = 8
-CFLAGS = ("-w", "-DXCAP_TYPED=0", *(f"-D{name}={number}" for name, number in macros().items()))
+CFLAGS = ("-w", "-DXCAP_TYPED=0", *(f"-D{name}={number}" for name, number in macros().items()), *flags_of(PLACE))
 """Untyped: a program that is run by hand has no sk_buff which the verifier trusts."""
 
 
@@ -59,6 +62,8 @@ class Libpcap:
         if not LINK_ACCESS.search(text):  # these compile for raw IP, and would read the IP header
             with suppress(PcapError):
                 self._raw = compile_expression(text, LinkType.RAW, netmask=NETMASK)
+        # of what is too long to run twice, only linear bytes are looked at
+        self._again = may_be_asked_again((self._ethernet, self._raw or ()))
         self._asks = any(insn.ancillary is not None for insn in (*self._ethernet, *(self._raw or ())))
         self._answers: dict[tuple[LinkType, int, int], Callable[[bytes, int], int]] = {}
 
@@ -74,9 +79,8 @@ class Libpcap:
         if answer is None:
             answer = answers([_told(insn, *known) for insn in program])
             self._answers[view.link, *known] = answer
-        return {MATCH: Verdict.MATCHED, UNREAD: Verdict.UNREAD}.get(
-            answer(view.captured, view.wire_len), Verdict.NO_MATCH
-        )
+        captured = view.captured if self._again else view.captured[: view.linear]
+        return {MATCH: Verdict.MATCHED, UNREAD: Verdict.UNREAD}.get(answer(captured, view.wire_len), Verdict.NO_MATCH)
 
 
 def _told(insn: Instruction, pkt_type: int, ifindex: int) -> Instruction:

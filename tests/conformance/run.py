@@ -21,7 +21,7 @@ from multiprocessing.queues import Queue
 from tests.conformance.arena import Arena
 from tests.conformance.expressions import expressions
 from tests.conformance.judges import Libpcap, Programs, Verdict, translate
-from tests.conformance.states import Case, edges, frame_cases, raw_cases
+from tests.conformance.states import Case, Paged, edges, frame_cases, raw_cases
 from tests.packets import ethernet_samples, raw_samples
 from xcapscript.diagnostics import ScriptError
 from xcapscript.errors import KernelError
@@ -55,8 +55,15 @@ class Disagreement:
         return (
             f"{self.expression}\n    {self.case.state}: {self.given.name}, libpcap: {self.wanted.name}\n"
             f"    mac {skb.mac} network {skb.network} data {skb.data} len {skb.length} data_len {skb.paged} "
-            f"tag {skb.tag}\n    {skb.linear.hex()}"
+            f"tag {skb.tag}\n    {skb.linear.hex()}\n    {_shown(skb.pages)}"
         )
+
+
+def _shown(pages: Paged) -> str:
+    """The pieces' lengths, and whether each can be read."""
+    words = [[f"{piece.size}{'' if piece.source is not None else '!'}" for piece in pages.frags]]
+    words += [[f"{piece.size}" for piece in (one.linear, *one.frags)] for one in pages.listed]
+    return " | ".join(map(" ".join, words))
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from itertools import pairwise
 
 from tests.packets import Packet, eth, ipv4, tcp, udp
 from xcapscript.unit import LinkType
@@ -27,6 +28,13 @@ IFINDEX = 7
 EDGES = (14, 34, 42, 54, 64, 128, 256, 302, 602, 614, 1002, 1014)
 
 GSO_PAGED = (1, 1448, 40000, 65160)
+GSO_PAYLOAD = random.Random(24).randbytes(max(GSO_PAGED))
+"""Of all GSO packets: what is in their pages."""
+
+LARGEST_COPY = 16384
+"""Bytes of a packet that can be read where bytes in pages are found by hand."""
+
+MOST_PIECES = 6
 
 
 class Device(IntEnum):
@@ -63,6 +71,45 @@ class Layout(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of a packet that are in pages: `size` of those of `source`; those that cannot be read have none."""
+
+    source: bytes | None
+    start: int
+    size: int
+
+    @property
+    def data(self) -> bytes | None:
+        return None if self.source is None else self.source[self.start : self.start + self.size]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An sk_buff of another one's list: its linear part, and its pages."""
+
+    linear: Piece
+    frags: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Paged:
+    """What is not in the linear part: the packet's own pages, then its list."""
+
+    frags: tuple[Piece, ...] = ()
+    listed: tuple[Listed, ...] = ()
+
+    @property
+    def readable(self) -> bytes:
+        """All before what cannot be read."""
+        found = b""
+        for piece in (*self.frags, *(piece for one in self.listed for piece in (one.linear, *one.frags))):
+            if piece.data is None:
+                break
+            found += piece.data
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Skb:
     """An sk_buff to be made. Offsets count from the first byte of `linear`; None is a header that is not set."""
 
@@ -75,17 +122,21 @@ class Skb:
     device: Device
     tag: tuple[int, int] | None = None
     pkt_type: int = 0
+    pages: Paged = Paged()
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The packet on the wire: what of it can be read, and how long it is, as pcap has them; and what is known of it."""
+    """The packet on the wire: what of it can be read, and how long it is, as pcap has them; what is known of it;
+    and how long the linear part is.
+    """
 
     link: LinkType
     captured: bytes
     wire_len: int
     pkt_type: int
     ifindex: int
+    linear: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,19 +239,26 @@ def _frame_case(rng: random.Random, packet: Packet, state: State, number: int) -
     frame, tag = packet.data, None
     if state.tag:
         frame, tag = _untag(frame, TAGS[number % len(TAGS)])
-    linear, wire_len = _lay_out(rng, frame, max(packet.wire_len, len(frame)), state.layout, ETHERNET_HEADER)
+    length = max(packet.wire_len, len(frame))
+    linear, wire_len, pages = _lay_out(rng, frame, length, state.layout, ETHERNET_HEADER)
     if tag is not None and len(linear) < MACS:
         tag = None  # a driver takes the tag out of a whole Ethernet header
     network = ETHERNET_HEADER + (TAG if _type(frame) in TAG_TYPES else 0)
     offsets = {Data.MAC: 0, Data.NETWORK: network, Data.TRANSPORT: _transport(frame, network)}
     data, paged, kind = min(offsets[state.data], len(linear)), wire_len - len(linear), number % PACKET_TYPES
-    skb = Skb(linear, 0, network if state.network else None, data, wire_len - data, paged, state.device, tag, kind)
+    skb = Skb(
+        linear, 0, network if state.network else None, data, wire_len - data, paged, state.device, tag, kind, pages
+    )
     if not linear:
         return Case(state.name, skb, None)
     if tag is None:
-        return Case(state.name, skb, View(LinkType.EN10MB, linear, wire_len, kind, state.device.ifindex))
+        captured = _captured(linear, pages)
+        return Case(state.name, skb, View(LinkType.EN10MB, captured, wire_len, kind, state.device.ifindex, len(linear)))
     spliced = linear[:MACS] + b"".join(part.to_bytes(2, "big") for part in tag) + linear[MACS:]
-    return Case(state.name, skb, View(LinkType.EN10MB, spliced, wire_len + TAG, kind, state.device.ifindex))
+    captured = _captured(spliced, pages)
+    return Case(
+        state.name, skb, View(LinkType.EN10MB, captured, wire_len + TAG, kind, state.device.ifindex, len(spliced))
+    )
 
 
 def _untag(frame: bytes, otherwise: tuple[int, int]) -> tuple[bytes, tuple[int, int]]:
@@ -211,7 +269,7 @@ def _untag(frame: bytes, otherwise: tuple[int, int]) -> tuple[bytes, tuple[int, 
 
 
 def _raw_case(rng: random.Random, packet: Packet, state: State, number: int) -> Case:
-    linear, wire_len = _lay_out(rng, packet.data, packet.wire_len, state.layout, 0)
+    linear, wire_len, pages = _lay_out(rng, packet.data, packet.wire_len, state.layout, 0)
     # a link header of four bytes stands before it, or room that is none of the packet's
     before = rng.randbytes(4 if state.mac == "before" else ETHERNET_HEADER)
     offsets = {Data.MAC: 0, Data.NETWORK: len(before), Data.TRANSPORT: len(before) + _transport(linear, 0)}
@@ -227,26 +285,55 @@ def _raw_case(rng: random.Random, packet: Packet, state: State, number: int) -> 
         state.device,
         TAGS[0] if state.tag else None,
         number % PACKET_TYPES,
+        pages,
     )
     name = f"{state.name}, MAC header {state.mac}"
     if not linear or linear[0] >> 4 not in (4, 6):
         return Case(name, skb, None)
-    return Case(name, skb, View(LinkType.RAW, linear, wire_len, number % PACKET_TYPES, state.device.ifindex))
+    captured, kind = _captured(linear, pages), number % PACKET_TYPES
+    view = View(LinkType.RAW, captured, wire_len, kind, state.device.ifindex, len(linear))
+    return Case(name, skb, view)
 
 
-def _lay_out(rng: random.Random, data: bytes, wire_len: int, layout: Layout, least: int) -> tuple[bytes, int]:
-    """The linear part and the length on the wire; a packet that was cut short is a short packet if it is linear."""
+def _captured(linear: bytes, pages: Paged) -> bytes:
+    return (linear + pages.readable)[: max(len(linear), LARGEST_COPY)]
+
+
+def _lay_out(rng: random.Random, data: bytes, wire_len: int, layout: Layout, least: int) -> tuple[bytes, int, Paged]:
+    """The linear part, the length on the wire, and the pages; a packet that was cut short is a short packet if it is
+    linear, and else what was cut off cannot be read.
+    """
     match layout:
         case Layout.LINEAR:
-            return data, len(data)
+            return data, len(data), Paged()
         case Layout.PAGED:
-            if wire_len > len(data):
-                return data, wire_len
             kept = rng.choice((rng.randrange(len(data) + 1), min(len(data), least + 40)))
-            return data[:kept], len(data)
+            return data[:kept], max(len(data), wire_len), _in_pages(rng, data, kept, wire_len - len(data))
         case Layout.GSO:
-            linear = data[: least + rng.choice((20, 40, 54, 128, 200, 400))]
-            return linear, len(linear) + rng.choice(GSO_PAGED)
+            linear, paged = data[: least + rng.choice((20, 40, 54, 128, 200, 400))], rng.choice(GSO_PAGED)
+            missing = paged // 2 if rng.random() < 0.1 else 0
+            pages = _in_pages(rng, GSO_PAYLOAD, len(GSO_PAYLOAD) - paged + missing, missing)
+            return linear, len(linear) + paged, pages
+
+
+def _in_pages(rng: random.Random, source: bytes, start: int, missing: int) -> Paged:
+    """The bytes from `start` on in pieces, of which the last are in a list, and as many as are missing behind them."""
+    cuts = sorted(
+        {start, len(source), *(rng.randrange(start, len(source) + 1) for _ in range(rng.randrange(MOST_PIECES)))}
+    )
+    pieces = [Piece(source, first, last - first) for first, last in pairwise(cuts)]
+    if missing > 0:
+        pieces.append(Piece(None, 0, missing))
+    own = rng.randrange(len(pieces) + 1) if pieces and rng.random() < 0.4 else len(pieces)
+    frags, rest, listed = tuple(pieces[:own]), pieces[own:], []
+    while rest:
+        size = rng.randrange(1, len(rest) + 1)
+        # what is in a list may begin with pages alone
+        first = rest.pop(0) if rest[0].source is not None and rng.random() < 0.7 else Piece(source, 0, 0)
+        size = min(size, len(rest))
+        listed.append(Listed(first, tuple(rest[:size])))
+        rest = rest[size:]
+    return Paged(frags, tuple(listed))
 
 
 def _type(frame: bytes) -> int:

@@ -13,9 +13,11 @@ from pathlib import Path
 import dpkt
 import pytest
 from network import Network, sh
+from tcpdump import Tcpdump
 from traffic import python
 from xcap import run
 
+from xcapscript.kernel.pages import place_of_pages
 from xcapscript.layout import PacketFlag
 from xcapscript.sinks.metadata import CUSTOM_BINARY, Metadata
 
@@ -290,16 +292,60 @@ def test_a_tag_in_the_skb_is_in_its_place_before_pages(net: Network, tmp_path: P
     assert packet.data[46:] == data
 
 
-def test_what_cannot_be_read_is_left_out_and_the_packet_says_so(net: Network, tmp_path: Path, content: bytes) -> None:
-    """A tracepoint's program reads no pages."""
-    packets = capture(net, tmp_path, "tracepoint:net:net_dev_queue")
-    cut = [packet for packet in packets if len(packet.data) < packet.length]
-    assert cut
+UNTYPED = "tracepoint:net:net_dev_queue"
+"""Its program cannot ask the kernel for bytes in pages: it finds them by itself."""
+
+by_hand = pytest.mark.skipif(place_of_pages() is None, reason="where pages are cannot be found here")
+
+
+@by_hand
+@pytest.mark.parametrize("snaplen", [0, 128, 5000])
+def test_pages_are_found_by_hand(net: Network, tmp_path: Path, content: bytes, snaplen: int) -> None:
+    packets = capture(net, tmp_path, UNTYPED, "-s", str(snaplen))
+    found = check_segments(packets, content, min(snaplen or LARGEST_COPY, LARGEST_COPY))
+    assert max(packet.length for packet in found) > LARGEST_COPY
     for packet in packets:
-        segment = dpkt.ethernet.Ethernet(packet.data).data.data
-        assert ("partial" in packet.comment.split()) == (packet in cut)
-        assert bool(packet.metadata.flags & PacketFlag.PARTIAL) == (packet in cut)
-        assert bytes(segment.data) == b"" or bytes(segment.data) in content
+        partial = not snaplen and packet.length > LARGEST_COPY
+        assert ("partial" in packet.comment.split()) == partial
+        assert bool(packet.metadata.flags & PacketFlag.PARTIAL) == partial
+
+
+@by_hand
+@pytest.mark.parametrize("size", [30000, 12000])
+def test_a_list_of_fragments_is_found_by_hand(net: Network, tmp_path: Path, size: int) -> None:
+    """Datagrams that are dropped after they were put together: the first fragment has the others in its list."""
+    sh(net.in_b(f"iptables -A INPUT -p udp --dport {PORT} -j DROP"))
+    packet, data = one_datagram(net, tmp_path, "tracepoint:skb:kfree_skb", size, 0)
+    assert packet.length == 14 + 20 + 8 + size
+    assert len(packet.data) == min(packet.length, LARGEST_COPY)
+    assert packet.data[42:] == data[: LARGEST_COPY - 42]
+    assert ("partial" in packet.comment.split()) == (packet.length > LARGEST_COPY)
+
+
+@by_hand
+def test_expressions_about_bytes_in_pages(net: Network, tmp_path: Path, content: bytes) -> None:
+    """Beside tcpdump, which has the packets at the same place."""
+    assert content
+    at = 3000
+    expressions = [
+        f"tcp and dst port {PORT} and tcp[{at}:2] & 1 = 1",
+        f"tcp and dst port {PORT} and tcp[40:4] > 0x80000000",
+        f"tcp and dst port {PORT} and len < 16000 and not ether[len - 1] & 1 = 1",
+        f"tcp and dst port {PORT} and ether[20000] >= 0",
+    ]
+    everything = tmp_path / "all.pcap"
+    program = " ".join(f"{UNTYPED} /{text}/ {{ @n[{number}] = count(); }}" for number, text in enumerate(expressions))
+    program += f' {UNTYPED} /comm == "x" or ({expressions[0]})/ {{ @n[9] = count(); }}'
+    program += f" {UNTYPED} /{expressions[0]}/ {{ if (len > 9999999) {{ dump; }} @n[8] = count(); }}"
+    with Tcpdump(net.a, net.left, everything, f"tcp and dst port {PORT}"):
+        done = run("-i", net.left, "-e", program, "--why", "--cmd", transfer(net, tmp_path))
+    assert done.status == 0, done.err
+    wanted = [len(sh(f"tcpdump -nr {everything} '{text}' 2>/dev/null").splitlines()) for text in expressions]
+    assert all(wanted), wanted
+    for number, count in (*enumerate(wanted[:3]), (8, wanted[0]), (9, wanted[0])):
+        assert f"@n[{number}]: {count}" in done.out.splitlines(), (wanted, done.out, done.err)
+    assert "@n[3]" not in done.out
+    assert f"{wanted[3]} packets were judged by a part of their bytes" in done.err
 
 
 def test_bytes_that_no_filter_asked_for_are_not_missed(net: Network, tmp_path: Path, content: bytes) -> None:

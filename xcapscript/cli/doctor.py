@@ -18,6 +18,7 @@ from xcapscript.errors import KernelError
 from xcapscript.kernel import libbpf, rights
 from xcapscript.kernel.bpf import has_batches, has_ring_buffers, online_cpus
 from xcapscript.kernel.facts import Kernel
+from xcapscript.kernel.pages import place_of_pages
 from xcapscript.kernel.rights import Capability, and_list, capabilities
 from xcapscript.kernel.tracefs import MOUNT_POINTS, Tracefs, is_readable
 from xcapscript.kernel.typed import DYNPTR_FROM_SKB, reads_paged_data
@@ -235,8 +236,11 @@ def _features() -> Iterator[Row]:
         return
     yield _either("ring buffers", has_ring_buffers(), "", "perf buffers take their place (Linux 5.8 has them)")
     yield _either("batches", has_batches(), "maps are read many keys at a time", "maps are read key by key (Linux 5.6)")
-    partial = "what is in pages is left out, and such packets are marked partial (Linux 6.12)"
+    partial = "raw tracepoints keep 16,384 bytes of a packet (Linux 6.12 has it)"
     yield _either("paged data", reads_paged_data(), f"packets are captured whole, by {DYNPTR_FROM_SKB}()", partial)
+    found = "at functions and tracepoints 16,384 bytes of packets are kept, those in pages are found by hand"
+    lost = "what is in pages is left out at functions and tracepoints, and such packets are marked partial (Linux 5.10)"
+    yield _either("pages", place_of_pages() is not None, found, lost)
 
 
 def _either(name: str, there: bool, yes: str, no: str) -> Row:  # noqa: FBT001

@@ -38,6 +38,11 @@ def access_of(hook: Hook) -> str:
     return "XCAP_TYPED ? XCAP_TRUSTED : XCAP_KERNEL" if kind is HookKind.RAWTRACEPOINT else "XCAP_KERNEL"
 
 
+def may_gather(hook: Hook) -> bool:
+    """Whether bytes of its packet that are in pages may have to be found by hand."""
+    return becomes_skb(hook) and hook.attachment.kind not in CONTEXTS and hook.attachment.kind not in USER_KINDS
+
+
 def becomes_skb(hook: Hook) -> bool:
     """Whether its packet is an sk_buff, or is read as one."""
     return hook.packet is not None and hook.packet.form in AS_SKB

@@ -22,8 +22,11 @@ CALLS = 2048
 PLACE_BITS = 13
 """Of a cookie, those that hold the index of a program's function: MOST_FUNCTIONS of them."""
 
-SLACK = 256
-"""XCAP_FRONT: what a packet's bytes need beside their number."""
+LEAST_SAVED = 256
+"""Bytes that there is room for at least: those of the window."""
+
+SLACK = 1024
+"""XCAP_FRAG_PIECE: room that reading by pieces needs behind a packet's bytes; XCAP_FRONT, for two parts, is less."""
 
 
 def entry_kind(probe: Probe) -> HookKind:
@@ -49,13 +52,14 @@ def _reads_arguments(probe: Probe) -> bool:
     )
 
 
-def _kept(context: Context) -> int:
-    return max(min(context.snaplen, LARGEST_SAVED), SLACK)
+def bytes_saved(context: Context) -> int:
+    """How many bytes of a packet are saved."""
+    return max(min(context.snaplen, LARGEST_SAVED), LEAST_SAVED)
 
 
 def saved_size(context: Context) -> int:
     """How large the struct of saved_text() is, or a little more than that."""
-    return 768 + _kept(context) + SLACK
+    return 768 + bytes_saved(context) + SLACK
 
 
 def saved_text(context: Context) -> tuple[str, str]:
@@ -63,7 +67,7 @@ def saved_text(context: Context) -> tuple[str, str]:
     number = context.program
     text = (
         f"struct xcap_saved_{number} {{\n\tu64 arguments[{REGISTERS}];\n\tu64 has_skb;\n\tstruct xcap_hit hit;\n"
-        f"\tstruct sk_buff skb;\n\tu8 bytes[{_kept(context) + SLACK}];\n}};\n\n"
+        f"\tstruct sk_buff skb;\n\tu8 bytes[{bytes_saved(context) + SLACK}];\n}};\n\n"
     )
     table = f"struct xcap_saved_{number}, xcap_saved_{number}_map, {CALLS});"
     return text, f'\nBPF_TABLE("lru_hash", u64, {table}'
@@ -80,7 +84,7 @@ def _call(probe: Probe, *, entered: bool) -> str:
 
 def write_saved(out: Emitter, probe: Probe, context: Context) -> None:
     """Save the arguments, and the packet as far as it is asked for."""
-    number, kept = context.program, _kept(context)
+    number, kept = context.program, bytes_saved(context)
     out.line("scratch->saved.has_skb = skb != NULL;")
     if probe.hook.attachment.kind is HookKind.KRETPROBE:
         for place in range(REGISTERS):
@@ -100,7 +104,9 @@ def write_saved(out: Emitter, probe: Probe, context: Context) -> None:
                 f"hit->window_len = xcap_read_packet(hit, skb, access, &dynptr, scratch->saved.bytes, kept, {kept});"
             )
         with out.block("else"):
-            out.line("bpf_probe_read_kernel(scratch->saved.bytes, XCAP_WINDOW, scratch->bytes);")
+            out.line(f"bpf_probe_read_kernel(scratch->saved.bytes, {kept}, scratch->bytes);")
+            out.line("if (hit->window_len > kept)")
+            out.line("\thit->window_len = kept;")
     out.line("bpf_probe_read_kernel(&scratch->saved.hit, sizeof(*hit), hit);")
     if becomes_skb(probe.hook) and probe.needs >= Needs.SKB:
         out.line("bpf_probe_read_kernel(&scratch->saved.skb, sizeof(*skb), &scratch->skb);")
@@ -110,7 +116,7 @@ def write_saved(out: Emitter, probe: Probe, context: Context) -> None:
 
 def write_restored(out: Emitter, probe: Probe, context: Context) -> None:
     """Have what was saved when the function was entered; without it the program is left, for then it did not match."""
-    number, kept = context.program, _kept(context)
+    number, kept = context.program, bytes_saved(context)
     out.line(f"u64 call = {_call(probe, entered=False)};")
     out.line(f"struct xcap_saved_{number} *saved = xcap_saved_{number}_map.lookup(&call);")
     with out.block("if (!saved)"):

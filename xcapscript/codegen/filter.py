@@ -27,7 +27,7 @@ from xcapscript.pcap.cbpf import (
     reachable,
     refusal,
 )
-from xcapscript.pcap.window import header_window
+from xcapscript.pcap.window import header_window, reach
 
 MIN_WINDOW, MAX_WINDOW = 64, 256
 """Bytes of a packet that are read at once. More than 256 are copied slower than a far load or two take."""
@@ -40,6 +40,9 @@ LONGEST_JUMP = 0x7FFF
 
 TURNS = 17
 """How often a loop is written: `protochain` follows 16 extension headers, and behind more it finds nothing."""
+
+LONGEST_ASKED_AGAIN = 500
+"""Instructions of classic BPF: the verifier follows a filter that may run twice many times as long, and gives up."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _FORM = "static inline __attribute__((always_inline)) u64 {}(const struct xcap_view *v)"
@@ -86,6 +89,16 @@ def window_size(filters: Iterable[Iterable[tuple[int, int, int, int]]]) -> int:
     programs = [tuple(map(Instruction._make, instructions)) for instructions in filters]
     needed = max((header_window(program, MAX_WINDOW) for program in programs), default=0)
     return max(MIN_WINDOW, 1 << (needed - 1).bit_length() if needed else 0)
+
+
+def filter_reach(filters: Iterable[Iterable[tuple[int, int, int, int]]], limit: int) -> int:
+    """How many bytes from a packet's start these filters may ask for; `limit` if more, or if nobody knows."""
+    return max((reach(tuple(map(Instruction._make, one)), limit) for one in filters), default=0)
+
+
+def may_be_asked_again(filters: Iterable[Iterable[tuple[int, int, int, int]]]) -> bool:
+    """Whether these filters may run a second time, when bytes are there that they did not find the first time."""
+    return sum(len(tuple(one)) for one in filters) <= LONGEST_ASKED_AGAIN
 
 
 def _too_long(program: Sequence[Instruction]) -> str | None:

@@ -12,7 +12,7 @@ from xcapscript.builtins import Needs
 from xcapscript.codegen.emitter import Emitter
 from xcapscript.codegen.entry import PLACE_BITS, entry_kind, keeps_entry
 from xcapscript.codegen.expr import Values
-from xcapscript.codegen.filter import MAX_WINDOW, UnsupportedFilter, filter_function, window_size
+from xcapscript.codegen.filter import MAX_WINDOW, UnsupportedFilter, filter_function, filter_reach, window_size
 from xcapscript.codegen.limits import check_limits
 from xcapscript.codegen.literals import c_comment, c_string
 from xcapscript.codegen.maps import key_layout, value_layout
@@ -21,6 +21,7 @@ from xcapscript.codegen.program import (
     TIMERS,
     filters_of,
     has_inner,
+    is_described,
     write_body,
     write_entry_body,
     write_packets_body,
@@ -28,7 +29,7 @@ from xcapscript.codegen.program import (
 )
 from xcapscript.codegen.scratch import scratch_text
 from xcapscript.codegen.shell import function_text
-from xcapscript.codegen.stmt import LINE_BYTES, LINE_DIRECTIVE, Context, is_shown, write_statements
+from xcapscript.codegen.stmt import LARGEST_COPY, LINE_BYTES, LINE_DIRECTIVE, Context, is_shown, write_statements
 from xcapscript.codegen.strings import Strings
 from xcapscript.codegen.structs import struct_text
 from xcapscript.codegen.user import inner_text, is_burst, is_user, keeps_arguments, turns_name
@@ -52,7 +53,7 @@ DEFAULT_MAX_KEYS = 10240
 GENERATED = "generated"
 """What clang calls that which the script has no lines for."""
 
-HEADERS = ("packet", "user", "values", "describe", "entry", "xdp", "send", "socket", "tunnel", "layers")
+HEADERS = ("packet", "user", "values", "describe", "entry", "xdp", "send", "socket", "gather", "tunnel", "layers")
 LAYERS_WINDOW = 128
 """Holds the headers of nearly all packets: Ethernet, two VLAN tags, IP with options, TCP; and all that are made up."""
 
@@ -106,6 +107,8 @@ class _Generator:
             lazy=limited and not any(map(is_shown, probe.body)),
             has_socket=probe.hook.sock is not None,
             has_message=probe.hook.msg is not None,
+            reach=_reach(probe),
+            sends=is_described(probe),
         )
         values.write_statement = lambda out, statement: write_statements(out, context, (statement,))
         out = Emitter(1)
@@ -265,6 +268,13 @@ def _window(program: Program) -> int:
     needed = window_size(code for one in filters for code in (one.ethernet, one.raw) if code is not None)
     layers = any(probe.needs >= Needs.LAYERS or probe.hook.sock is not None for probe in program.probes)
     return max(needed, LAYERS_WINDOW) if layers else needed
+
+
+def _reach(probe: Probe) -> int:
+    """How many bytes the filters of a probe ask for at most; those of a tunnel begin anywhere in the window."""
+    codes = [code for one in filters_of(probe) for code in (one.ethernet, one.raw) if code is not None]
+    more = MAX_WINDOW if has_inner(probe) else 0
+    return min(filter_reach(codes, LARGEST_COPY) + more, LARGEST_COPY)
 
 
 def _structs(layouts: Iterable[Layout]) -> list[str]:

@@ -6,12 +6,14 @@ import struct
 from dataclasses import replace
 
 from xcapscript.builtins import Needs
-from xcapscript.codegen.access import CONTEXTS, access_of, becomes_skb, helper_of, reach
+from xcapscript.codegen.access import CONTEXTS, access_of, becomes_skb, helper_of, may_gather, reach
 from xcapscript.codegen.emitter import Emitter
-from xcapscript.codegen.entry import entry_kind, keeps_entry, write_restored, write_saved
+from xcapscript.codegen.entry import bytes_saved, entry_kind, keeps_entry, write_restored, write_saved
+from xcapscript.codegen.filter import may_be_asked_again
+from xcapscript.codegen.gather import SEE_GATHERED, expressions_of, gathering, reads_early, write_window
 from xcapscript.codegen.literals import c_int
 from xcapscript.codegen.shell import argument
-from xcapscript.codegen.stmt import Context, is_shown, record_id, submission, write_statements
+from xcapscript.codegen.stmt import LARGEST_COPY, Context, is_shown, record_id, submission, write_statements
 from xcapscript.codegen.user import (
     is_burst,
     is_mbuf,
@@ -66,12 +68,14 @@ def write_body(
     if probe.needs >= Needs.PACKET:
         if not keeps_entry(probe):
             write_found(out, probe)
+            write_window(out, probe, context)
         write_view(out, probe)
         for condition in probe.conditions:
             if condition not in early:
                 _write_condition(out, context, condition)
         if not keeps_entry(probe):
-            write_filters(out, probe, filters)
+            wanted = min(context.snaplen, LARGEST_COPY) if context.sends else 0
+            write_filters(out, probe, context, filters, wanted)
     out.line("counters->matched++;")
     if limited:
         _write_ticket(out, context)
@@ -110,8 +114,9 @@ def write_entry_body(out: Emitter, probe: Probe, context: Context, filters: dict
     write_hit(out, probe, context)
     if probe.needs >= Needs.PACKET:
         write_found(out, probe)
+        write_window(out, probe, context)
         write_view(out, replace(probe, needs=Needs.PACKET))
-        write_filters(out, probe, filters)
+        write_filters(out, probe, context, filters, bytes_saved(context))
     if is_described(probe):
         write_description(out, probe)
     write_saved(out, probe, context)
@@ -249,6 +254,9 @@ def write_view(out: Emitter, probe: Probe) -> None:
     """What filters, and the fields of packets, look through."""
     flags = f"{probe.hook.direction is Direction.OUTBOUND:d}, {_asks_interface(probe):d}"
     out.line(f"struct xcap_view view = xcap_view_of(hit, skb, access, &dynptr, scratch->bytes, {flags});")
+    if reads_early(probe):
+        out.line("if (hit->window_len > hit->linear_len)")
+        out.line(f"\t{SEE_GATHERED}")
     if probe.needs >= Needs.LAYERS:
         out.line("struct xcap_layers layers;")
         out.line("xcap_find_layers(&view, hit->link, &layers);")
@@ -273,15 +281,41 @@ def _socket_call(probe: Probe) -> str:
     return f"xcap_find_socket(hit, {', '.join(arguments)})"
 
 
-def write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]]) -> None:
-    """Leave the program where a filter says no."""
+def write_filters(
+    out: Emitter, probe: Probe, context: Context, filters: dict[str, tuple[str, str]], wanted: int
+) -> None:
+    """Leave the program where a filter says no. Behind it there are the packet's first `wanted` bytes, as far as they
+    can be read; and where a filter asked for bytes in pages, they are read, and it is asked again.
+    """
+    asked = [one for one in (probe.filter, *probe.inner) if one is not None]
+    asks = asked and may_be_asked_again(code for one in asked for code in (one.ethernet, one.raw) if code is not None)
+    if not may_gather(probe.hook) or not asks:
+        _write_all_filters(out, probe, filters, "")
+        if may_gather(probe.hook) and wanted:
+            with out.block(f"if (xcap_lacks(hit, access, {wanted}))"):
+                out.line(gathering(context, wanted))
+        return
+    _write_all_filters(out, probe, filters, f"if (xcap_lacks(hit, access, {context.reach}))")
+    out.line(f"if (!xcap_lacks(hit, access, {wanted}))")
+    out.line("\tgoto whole;")
+    # for filters and for statements in one place, which the verifier follows for long; and no loop: it took none before
+    # Linux 5.3, and up to 6.1 few of those that clang makes
+    out.line("gather: ;")
+    out.line(gathering(context, max(context.reach, wanted)))
+    out.line(SEE_GATHERED)
+    _write_all_filters(out, probe, filters, "")
+    out.line("whole: ;")
+
+
+def _write_all_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]], unread: str) -> None:
+    """`unread` is when more can be read."""
     if probe.filter is not None:
         ethernet, raw = filters[probe.filter.text]
         if raw == NEVER:
             with out.block(f"if (hit->link != {LinkType.EN10MB:d})"):
                 out.line("counters->no_link++;")
                 out.line("return 0;")
-        _write_filter(out, "hit->link", "view", (ethernet, ethernet if raw == NEVER else raw))
+        _write_filter(out, "hit->link", "view", (ethernet, ethernet if raw == NEVER else raw), unread)
     for expression in probe.inner:
         with out.block():
             out.line("struct xcap_view inner;")
@@ -289,13 +323,12 @@ def write_filters(out: Emitter, probe: Probe, filters: dict[str, tuple[str, str]
             with out.block("if (!link)"):
                 out.line("counters->no_match++;")
                 out.line("return 0;")
-            _write_filter(out, "link", "inner", filters[expression.text])
+            _write_filter(out, "link", "inner", filters[expression.text], unread)
 
 
 def filters_of(probe: Probe) -> list[Filter]:
     """All tcpdump expressions of a probe."""
-    within = [node.filter for node in walk((*probe.conditions, *probe.body)) if isinstance(node, Matches)]
-    return [*([probe.filter] if probe.filter is not None else []), *probe.inner, *within]
+    return [*([probe.filter] if probe.filter is not None else []), *probe.inner, *expressions_of(probe)]
 
 
 def has_inner(probe: Probe) -> bool:
@@ -310,8 +343,8 @@ def _asks_interface(probe: Probe) -> bool:
     return any(Ancillary.IFINDEX in ancillary_loads([Instruction(*one) for one in code]) for code in codes)
 
 
-def _write_filter(out: Emitter, link: str, view: str, functions: tuple[str, str]) -> None:
-    """Leave the program where the filter of the packet's link type says no."""
+def _write_filter(out: Emitter, link: str, view: str, functions: tuple[str, str], unread: str) -> None:
+    """Leave the program where the filter of the packet's link type says no; `unread` is when more can be read."""
     ethernet, raw = functions
     call = f"{ethernet}(&{view})"
     if raw != ethernet:
@@ -319,10 +352,13 @@ def _write_filter(out: Emitter, link: str, view: str, functions: tuple[str, str]
     with out.block():
         out.line(f"u64 answer = {call};")
         with out.block("if (answer != XCAP_MATCH)"):
-            out.line(f"if (xcap_is_unread(&{view}, answer))")
-            out.line("\tcounters->unread++;")
-            out.line("else")
-            out.line("\tcounters->no_match++;")
+            with out.block(f"if (xcap_is_unread(&{view}, answer))"):
+                if unread:
+                    out.line(unread)
+                    out.line("\tgoto gather;")
+                out.line("counters->unread++;")
+                out.line("return 0;")
+            out.line("counters->no_match++;")
             out.line("return 0;")
 
 

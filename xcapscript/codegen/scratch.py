@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from xcapscript.codegen.entry import keeps_entry, saved_size, saved_text
-from xcapscript.codegen.stmt import LARGEST_COPY, LINE_BYTES, Context
+from xcapscript.codegen.entry import SLACK, keeps_entry, saved_size, saved_text
+from xcapscript.codegen.stmt import LINE_BYTES, Context, bytes_kept
 from xcapscript.codegen.user import is_burst, is_user, keeps_arguments, turns_name
 from xcapscript.codegen.user import saved_text as arguments_text
 from xcapscript.ir import Probe
@@ -16,12 +16,7 @@ def scratch_size(probe: Probe, context: Context) -> int:
     """How large the struct of scratch_text() is, or a little more than that."""
     rooms = sum(layout.size + LINE_BYTES * _has_line(name) for name, layout in context.values.scratch.items())
     saved = saved_size(context) if keeps_entry(probe) else 0
-    return HIT_AND_SKB + _bytes_kept(context) + rooms + saved
-
-
-def _bytes_kept(context: Context) -> int:
-    # XCAP_FRONT more than what is sent: xcap_read_packet() reads in two parts
-    return max(min(context.snaplen, LARGEST_COPY), LINE_BYTES) + 256
+    return HIT_AND_SKB + bytes_kept(context) + SLACK + rooms + saved
 
 
 def _has_line(name: str) -> bool:
@@ -37,7 +32,7 @@ def scratch_text(probe: Probe, context: Context) -> str:
     lines = [
         f"{saved}struct xcap_scratch_{number} {{",
         "\tstruct xcap_hit hit;",
-        f"\tu8 bytes[{_bytes_kept(context)}];",
+        f"\tu8 bytes[{bytes_kept(context) + SLACK:d}];",
     ]
     for name, layout in context.values.scratch.items():
         lines.append(f"\tstruct {layout.name} {name};")

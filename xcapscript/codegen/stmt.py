@@ -54,7 +54,8 @@ class Context:
 
     `declare` makes the spec of one more kind of record; `interface` and `process` are the only ones that count;
     `lazy`: only what is shown takes a ticket under a limit, since not every hit shows something; packets may be made up
-    where the hook `has_socket`, and where it `has_message` they may have the payload of one.
+    where the hook `has_socket`, and where it `has_message` they may have the payload of one. Filters ask for the first
+    `reach` bytes at most; a statement `sends` the packet's bytes.
     """
 
     values: Values
@@ -68,7 +69,14 @@ class Context:
     lazy: bool = False
     has_socket: bool = False
     has_message: bool = False
+    reach: int = 0
+    sends: bool = False
     dumps: list[EventSpec] = field(default_factory=list)
+
+
+def bytes_kept(context: Context) -> int:
+    """The most bytes of a packet that the program's own memory has to have at once, of which filters may want some."""
+    return max(min(context.snaplen, LARGEST_COPY), LINE_BYTES, context.reach)
 
 
 def write_statements(out: Emitter, context: Context, statements: tuple[Statement, ...]) -> None:

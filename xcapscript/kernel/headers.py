@@ -45,6 +45,7 @@ _TYPEDEFS = (
 _MEMBERS = {
     ("sk_buff", "vlan_all"): "XCAP_SKB_VLAN_ALL",
     ("skb_shared_info", "xdp_frags_size"): "XCAP_XDP_FRAGS_SIZE",
+    ("skb_frag", "netmem"): "XCAP_SKB_FRAG_NETMEM",
     ("sock", "sk_protocol"): "XCAP_SK_PROTOCOL",
     ("iov_iter", "iter_type"): "XCAP_IOV_ITER_TYPE",
 }

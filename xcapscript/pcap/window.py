@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -25,18 +25,25 @@ def header_window(instructions: Sequence[Instruction], limit: int) -> int:
     Counted are loads at constants, and those behind X where X is bounded: by `ldx 4*([k]&0xf)`, or by arithmetic on
     bytes (a TCP header's length). A load whose offset may be anywhere counts for nothing.
     """
-    window, states = 0, {0: _START}
+    return max((extent for extent in _extents(instructions) if extent <= limit), default=0)
+
+
+def reach(instructions: Sequence[Instruction], limit: int) -> int:
+    """The end of all bytes that a filter may read; `limit` if that is further, or can be anywhere."""
+    return max((min(extent, limit) for extent in _extents(instructions)), default=0)
+
+
+def _extents(instructions: Sequence[Instruction]) -> Iterator[int]:
+    """Where the bytes that each instruction reads end, at most."""
+    states = {0: _START}
     for block in blocks(instructions):
         # At the head of a loop anything may be in the registers.
         states.update({target: _ANYTHING for target in block.successors if target <= block.start})
     for at in reachable(instructions):
-        extent = _extent(instructions[at], states[at])
-        if extent <= limit:
-            window = max(window, extent)
+        yield _extent(instructions[at], states[at])
         after = _step(instructions[at], states[at])
         for target in successors(instructions, at):
             states[target] = states[target].join(after) if target in states else after
-    return window
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 from xcapscript.kernel.kinds import ProgramType
+from xcapscript.kernel.pages import Place, flags_of, place_of_pages
 from xcapscript.kernel.typed import Load, load_copy, load_typed, macros, reads_paged_data
 from xcapscript.runtime.blame import TOO_LONG
 
@@ -36,11 +37,7 @@ def main() -> None:
     paged = reads_paged_data()
     with connection, connection.makefile("r", encoding="utf-8") as requests:
         for line in requests:
-            request = json.loads(line)
-            answer, descriptors = _serve(request, BPF, lib, typed=paged)
-            if paged and "failed" in answer and TOO_LONG not in answer["reason"] and answer["failed"] != "compile":
-                # a tracepoint whose packet the kernel trusts less: it is read without the help of the kernel
-                answer, descriptors = _serve(request, BPF, lib, typed=False)
+            answer, descriptors = _serve_by_any_means(json.loads(line), BPF, lib, typed=paged)
             payload = (json.dumps(answer) + "\n").encode()
             connection.sendall(payload)
             for at in range(0, len(descriptors), DESCRIPTORS_A_MESSAGE):
@@ -54,13 +51,37 @@ def _raise_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _serve(request: dict[str, Any], bpf_class: Any, lib: Any, *, typed: bool) -> tuple[dict[str, Any], list[int]]:
+def _serve_by_any_means(
+    request: dict[str, Any], bpf_class: Any, lib: Any, *, typed: bool
+) -> tuple[dict[str, Any], list[int]]:
+    """Compile and load, in another way where the kernel refuses one: without pages found by hand, which may be too much
+    for the verifier behind a long filter; and without the kernel's help, for a tracepoint whose packet it trusts less.
+    """
+    for trusted in dict.fromkeys((typed, False)):
+        place = place_of_pages() if _finds_pages(request, typed=trusted) else None
+        for known in dict.fromkeys((place, None)):
+            answer, descriptors = _serve(request, bpf_class, lib, typed=trusted, place=known)
+            if "failed" not in answer or TOO_LONG in answer["reason"] or answer["failed"] == "compile":
+                return answer, descriptors
+    return answer, descriptors
+
+
+def _finds_pages(request: dict[str, Any], *, typed: bool) -> bool:
+    """Whether a program may have to: no typed one, and none that has no packet."""
+    kinds = {copy["type"] for _, copies in request["functions"] for copy in copies}
+    return "xcap_lacks(" in request["text"] and not (typed and kinds == {ProgramType.RAW_TRACEPOINT})
+
+
+def _serve(
+    request: dict[str, Any], bpf_class: Any, lib: Any, *, typed: bool, place: Place | None
+) -> tuple[dict[str, Any], list[int]]:
     """Compile and load. The answer's `failed` is 'compile', or the function that the kernel refused."""
     if request["headers"]:
         os.environ["BCC_KERNEL_SOURCE"] = request["headers"]
     # BCC looks for headers in the working directory first, where anybody may have put some.
     os.chdir(request["headers"] or "/")
-    flags = [*request["cflags"], f"-DXCAP_TYPED={typed:d}", *(f"-D{name}={n}" for name, n in macros().items())]
+    known = [f"-D{name}={number}" for name, number in macros().items()]
+    flags = [*request["cflags"], f"-DXCAP_TYPED={typed:d}", *known, *flags_of(place)]
     try:
         bpf = bpf_class(text=request["text"], cflags=flags)
     except Exception as error:  # noqa: BLE001 -- bcc raises nothing else

@@ -47,7 +47,7 @@ MAXIMAL_TOP = 10**9
 DEEPEST_CALL = 32
 TAKEN = re.compile(
     "[kptv][0-9]+|access|amount|call|cap|control|counters|ctx|dynptr|full|hit|inner|layers|link|lost|kept|missed|name|nothing|place|program|"
-    "record|saved|scratch|skb|ticket|value|view|zero"
+    "answer|record|saved|scratch|skb|ticket|value|view|zero"
 )
 """What the C of a clause calls its variables: a function of that name could not be called from it."""
 

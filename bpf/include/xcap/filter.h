@@ -17,16 +17,16 @@
 
 struct xcap_view {
 	const u8 *window; /* the packet's first bytes, in a map's value: XCAP_WINDOW bytes of it must be there */
-	u32 window_len;   /* how many of them were read: min(cap_len, XCAP_WINDOW) */
+	u32 window_len;   /* how many of them were read */
 	u64 start;        /* kernel address of byte 0; linear bytes behind the window are read from there */
 	u32 cap_len;      /* bytes that may be read */
 	u32 wire_len;     /* #pktlen */
-	u32 linear_len;   /* of cap_len, those at `start`; the others are read through `trusted` or the context */
+	u32 linear_len;   /* of cap_len, those at `start`; the others are read through `trusted` or the context, or not at all */
 	u32 data;         /* offset of what skb->data points at */
 	u32 pkt_type;     /* PACKET_HOST, ..., PACKET_OUTGOING (linux/if_packet.h) */
 	u32 ifindex;
 	u32 user;         /* `start` is an address of the program that runs */
-	struct sk_buff *trusted;     /* NULL: all of cap_len is linear, unless the packet is the context */
+	struct sk_buff *trusted;     /* NULL: only what is linear can be read, unless the packet is the context */
 	struct xcap_dynptr *dynptr;  /* room to read through it */
 	u32 access;                  /* XCAP_KERNEL, ... */
 };
@@ -70,7 +70,7 @@ XCAP_INLINE long xcap_read_far(const struct xcap_view *v, u32 offset, u32 size, 
 	if (v->access == XCAP_XDP_CONTEXT && offset + size > v->linear_len)
 		return xcap_read_paged(NULL, XCAP_XDP_CONTEXT, v->dynptr, v->data, offset, to, size);
 #endif
-	if (v->user && offset + size > v->linear_len)
+	if (offset + size > v->linear_len)
 		return -1;
 	if (v->user)
 		return bpf_probe_read_user(to, size, (const void *)(unsigned long)(v->start + offset));

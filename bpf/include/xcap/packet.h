@@ -5,6 +5,7 @@
 #include <xcap/runtime.h>
 
 #include <xcap/mbuf.h>
+#include <xcap/pages.h>
 #include <xcap/user.h>
 
 #define XCAP_ARPHRD_ETHER 1
@@ -21,22 +22,23 @@
 #define XCAP_FRONT 256 /* bytes of a packet that may lie before skb->data, and be followed by bytes in pages */
 
 /* How a packet is read: `access`, which is known when the program is compiled. */
-#define XCAP_KERNEL 0  /* kernel memory, by address: what is in pages is out of reach */
+#define XCAP_KERNEL 0  /* kernel memory, by address: what is in pages as well, if it is known where they are */
 #define XCAP_TRUSTED 1 /* an sk_buff that the verifier knows, and kernel functions read */
 #define XCAP_SKB_CONTEXT 2 /* an sk_buff that is the program's context, which helpers read */
 #define XCAP_XDP_CONTEXT 3 /* likewise an xdp_buff */
 #define XCAP_USER 4 /* memory of the program that runs */
-#define XCAP_XDP 5 /* an xdp_buff or an xdp_frame, by address */
+#define XCAP_XDP 5 /* an xdp_buff or an xdp_frame, by address: what is in pages is out of reach */
 #define XCAP_MBUF 6 /* DPDK's, in memory of the program that runs */
 
 #define XCAP_CONTEXTS 1
 #define XCAP_IS_CONTEXT(access) ((access) == XCAP_SKB_CONTEXT || (access) == XCAP_XDP_CONTEXT)
 #define XCAP_IS_XDP(access) ((access) == XCAP_XDP_CONTEXT || (access) == XCAP_XDP)
 #define XCAP_READS_PAGES(access) ((access) == XCAP_TRUSTED || XCAP_IS_CONTEXT(access))
+#define XCAP_WALKS_PAGES(access) (XCAP_PAGES && (access) == XCAP_KERNEL)
 
 /* A raw tracepoint's packet. Where it is typed, the verifier knows what the argument points at: its fields are loaded
  * where they are, and the kernel's own functions can be asked about it. Elsewhere (another kind of hook, an older kernel)
- * it is copied, and only linear bytes are read. */
+ * it is copied. */
 #if XCAP_TYPED
 #define XCAP_SKB(copy, skb) ((const struct sk_buff *)(skb))
 #else
@@ -236,9 +238,12 @@ XCAP_INLINE int xcap_find_packet(struct xcap_hit *hit, const struct sk_buff *skb
 	hit->linear_len = tail - hit->start + hit->tag_len;
 	if (hit->linear_len > hit->wire_len)
 		hit->linear_len = hit->wire_len;
-	hit->cap_len = XCAP_READS_PAGES(access) && (s32)hit->data <= XCAP_FRONT ? hit->wire_len : hit->linear_len;
+	hit->cap_len = hit->linear_len;
+	if (XCAP_WALKS_PAGES(access) || (XCAP_READS_PAGES(access) && (s32)hit->data <= XCAP_FRONT))
+		hit->cap_len = hit->wire_len;
 
-	u64 count = hit->cap_len;
+	/* what is found by hand waits until somebody asks for it: gather.h */
+	u64 count = XCAP_WALKS_PAGES(access) ? hit->linear_len : hit->cap_len;
 	if (count > XCAP_WINDOW)
 		count = XCAP_WINDOW;
 	hit->window_len = xcap_read_packet(hit, skb, access, dynptr, window, count, XCAP_WINDOW);

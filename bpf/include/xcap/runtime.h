@@ -50,6 +50,17 @@ struct xcap_segment {
 	u32 length;
 };
 
+/* How far a packet has been read that is in pages: pages.h. */
+struct xcap_frags {
+	u64 start;  /* where the bytes are that come next, */
+	u64 shared; /* the struct skb_shared_info that names those behind them, */
+	u64 list;   /* the sk_buff that comes then, */
+	u64 done;   /* and how many bytes of the packet there are */
+	u32 length; /* bytes at `start` */
+	u32 next;   /* in shared->frags, */
+	u32 count;  /* which has so many */
+};
+
 #define XCAP_INBOUND 1
 #define XCAP_OUTBOUND 2
 
@@ -93,5 +104,6 @@ struct xcap_hit {
 	u64 mbuf;           /* address of the packet's struct rte_mbuf */
 	struct xcap_mbuf_layout layout;
 	struct xcap_segment segment;
+	struct xcap_frags frags;
 	struct xcap_packet_event event; /* last: the packet's bytes follow in the program's scratch */
 };

@@ -275,7 +275,7 @@ XCAP_INLINE void xcap_measure(struct xcap_hit *hit, const struct sk_buff *skb, u
 	hit->data = headers;
 	hit->start = skb ? (u64)skb->data - headers : 0;
 	hit->linear_len = headers + (skb ? linear : readable ? payload : 0);
-	hit->cap_len = skb && access == XCAP_TRUSTED ? hit->wire_len : hit->linear_len;
+	hit->cap_len = skb && (access == XCAP_TRUSTED || XCAP_WALKS_PAGES(access)) ? hit->wire_len : hit->linear_len;
 }
 
 /* Set all of the hit but the event, from a socket, whichever it is, an sk_buff of its without an IP header or NULL, and a
@@ -344,7 +344,9 @@ XCAP_INLINE int xcap_find_socket(struct xcap_hit *hit, const struct sock *sk, co
 	hit->link = link ? XCAP_DLT_EN10MB : XCAP_DLT_RAW;
 	hit->tag_len = 0;
 	xcap_measure(hit, kind ? skb : NULL, payload, readable, access);
-	count = hit->cap_len < XCAP_WINDOW ? hit->cap_len : XCAP_WINDOW;
+	count = XCAP_WALKS_PAGES(access) ? hit->linear_len : hit->cap_len;
+	if (count > XCAP_WINDOW)
+		count = XCAP_WINDOW;
 	hit->window_len = xcap_read_made(hit, kind ? skb : NULL, access, dynptr, bytes, count, XCAP_WINDOW, has_message);
 	if (hit->window_len < count)
 		hit->cap_len = hit->window_len;

@@ -67,4 +67,4 @@ def test_large_packets_are_read_into_the_ring_where_the_kernel_reads_them(
 
 @pytest.mark.parametrize(("snaplen", "room"), [(None, LARGEST_COPY), (100000, LARGEST_COPY), (5000, 5000), (1, 256)])
 def test_the_programs_own_memory_holds_a_copy(snaplen: int | None, room: int) -> None:
-    assert f"u8 bytes[{room + 256}];" in text_of("rx { dump; }", Options(snaplen=snaplen))
+    assert f"u8 bytes[{room + 1024}];" in text_of("rx { dump; }", Options(snaplen=snaplen))
