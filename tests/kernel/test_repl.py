@@ -159,7 +159,7 @@ def test_what_clauses_print_goes_to_a_file_as_json(
 
 
 def test_a_clause_that_loses_events_says_once_what_helps(net: Network, open_xcap: Callable[..., Terminal]) -> None:
-    t = open_xcap()
+    t = open_xcap(columns=160)
     t.type(".set buffer_size 4096\n")
     t.see("buffer_size 4096")
     t.type(f'tx /udp and ifname == "{net.left}"/\n')
