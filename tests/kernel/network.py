@@ -38,6 +38,13 @@ class Network:
         """The inode of a namespace, which is how the kernel numbers it."""
         return Path(f"/run/netns/{name}").stat().st_ino
 
+    def forget(self) -> None:
+        """Host a will have to look for b; otherwise nobody asks who is there, as b knows a for good."""
+        address = sh(self.in_a(f"cat /sys/class/net/{self.left}/address")).strip()
+        for one in ("10.78.0.1", "fd78::1"):
+            sh(f"ip -n {self.b} neigh replace {one} lladdr {address} dev {self.right} nud permanent")
+        sh(self.in_a("ip neigh flush all"))
+
     def drop_icmp(self) -> None:
         sh(self.in_b("iptables -A INPUT -p icmp -j DROP"))
 
