@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xcapscript.codegen.generate import LARGEST_SNAPLEN, Options
 from xcapscript.compiler import Compiled, compile_script
+from xcapscript.diagnostics import escape
 from xcapscript.kernel.bpf import has_ring_buffers
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.headers import header_tree
@@ -18,6 +20,8 @@ from xcapscript.runtime.compiler_process import CompilerProcess, Loaded
 from xcapscript.runtime.maps import Counts
 from xcapscript.sema.analyse import Settings
 from xcapscript.sema.filter import Parameters, Rules
+from xcapscript.session import Report
+from xcapscript.sinks.outputs import Outputs
 from xcapscript.sinks.values import Resolve
 from xcapscript.source import Source
 from xcapscript.types import StackType, SymbolType
@@ -138,3 +142,13 @@ def unread_note(total: Totals) -> str | None:
     return (
         f"{total.unread} packets were judged by a part of their bytes: this kernel does not let us read the rest here"
     )
+
+
+def saved_lines(report: Report, outputs: Outputs) -> Iterator[str]:
+    """What is in the files that could not be written to their ends."""
+    full = report.failure is not None and report.failure.errno in (errno.ENOSPC, errno.EDQUOT)
+    for path, packets in outputs.saved():
+        are = f"{packets} packets are" if packets != 1 else "1 packet is"
+        yield f"{'disk full: ' * full}{are} in {escape(path)}"
+    for path, packets in outputs.unread():
+        yield f"{packets:,} packets are lost: nobody read {escape(path)}"

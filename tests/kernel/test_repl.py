@@ -173,6 +173,32 @@ def test_a_clause_that_loses_events_says_once_what_helps(net: Network, open_xcap
     assert t.screen().count(" so far (tx)") == 1
 
 
+def test_an_interface_that_is_removed_is_told_of(net: Network, open_xcap: Callable[..., Terminal]) -> None:
+    t = open_xcap()
+    sh(f"ip -n {net.a} link add d0 type veth peer name d1; ip -n {net.a} link set d0 up")
+    t.type(f"xdp:d0@{net.a} /icmp/\n")
+    t.see("[1] 1 probe attached")
+    sh(f"ip -n {net.a} link del d0")
+    t.see(f"[1] d0@{net.a} is gone: xdp:d0@{net.a} sees no more packets\n")
+    t.see("[1] no interface of the program is left: there will be no more packets, and .stop 1 ends it\n", "1 running")
+
+
+def test_a_full_disk_says_what_is_there(net: Network, open_xcap: Callable[..., Terminal], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    sh(f"mount -t tmpfs -o size=64k tmpfs {disk}")
+    try:
+        t = open_xcap("-w", f"{disk}/full.pcapng")
+        t.type(f'tx /udp and ifname == "{net.left}"/ {{ dump; }}\n')
+        t.see("[1] 1 probe attached")
+        sh(net.in_a(f"python3 -c '{FLOOD}'"))
+        found = re.search(r"\[1\] disk full: (\d+) packets are in \S+/full\.pcapng\n", t.see("packets are in "))
+        assert found, t.screen()
+        assert sh(f"tcpdump -nr {disk}/full.pcapng 2>/dev/null | wc -l").strip() == found[1]
+    finally:
+        sh(f"umount {disk}")
+
+
 def test_ctrl_c_is_for_the_command_that_has_the_terminal(open_xcap: Callable[..., Terminal]) -> None:
     t = open_xcap()
     t.type("!echo began; sleep 60\n")

@@ -16,9 +16,17 @@ BETWEEN = 1
 class Gone:
     """Tells which interfaces are not there any more, once of each."""
 
-    def __init__(self, unit: Unit, tell: Callable[[str], None], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        unit: Unit,
+        tell: Callable[[str], None],
+        *,
+        ends: str = "Ctrl-C",
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._several = {program.hook for program in unit.programs if program.attachment.places > 1}
         self._tell = tell
+        self._ends = ends
         self._clock = clock
         self._due = clock() + BETWEEN
         self._told = not any(program.attachment.devices for program in unit.programs)
@@ -34,7 +42,7 @@ class Gone:
             self._tell(line)
         if found and session.blind:
             self._told = True
-            self._tell("no interface of the program is left: there will be no more packets, and Ctrl-C ends it")
+            self._tell(f"no interface of the program is left: there will be no more packets, and {self._ends} ends it")
 
     def _lines(self, found: Sequence[tuple[Device, str]]) -> Iterator[str]:
         hooks: dict[Device, list[str]] = {}

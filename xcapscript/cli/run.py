@@ -17,7 +17,7 @@ from time import monotonic
 from types import FrameType
 from typing import TextIO
 
-from xcapscript.capture import hidden_names_note, load, outcome, resolver, totals, unread_note
+from xcapscript.capture import hidden_names_note, load, outcome, resolver, saved_lines, totals, unread_note
 from xcapscript.cli.gone import Gone
 from xcapscript.cli.losses import Losses
 from xcapscript.cli.options import Options
@@ -245,16 +245,6 @@ def _say(errors: TextIO, options: Options, text: str) -> None:
         print(text, file=errors, flush=True)
 
 
-def _tell_saved(report: Report, outputs: Outputs, options: Options, errors: TextIO) -> None:
-    """What is in the files that could not be written to their ends."""
-    full = report.failure is not None and report.failure.errno in (errno.ENOSPC, errno.EDQUOT)
-    for path, packets in outputs.saved():
-        are = f"{packets} packets are" if packets != 1 else "1 packet is"
-        print(f"{'xcap: ' * options.quiet}{'disk full: ' * full}{are} in {escape(path)}", file=errors)
-    for path, packets in outputs.unread():
-        print(f"{'xcap: ' * options.quiet}{packets:,} packets are lost: nobody read {escape(path)}", file=errors)
-
-
 def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors: TextIO) -> None:
     """What was counted: always the losses, the rest unless it is to be quiet."""
     total = totals(unit, report.counts)
@@ -263,7 +253,8 @@ def _tell(report: Report, outputs: Outputs, unit: Unit, options: Options, errors
         _say(errors, options, note)
     for path, packets in outputs.written():
         _say(errors, options, f"{packets} packet{'s' if packets != 1 else ''} written to {escape(path)}")
-    _tell_saved(report, outputs, options, errors)
+    for line in saved_lines(report, outputs):
+        print(f"{'xcap: ' * options.quiet}{line}", file=errors)
     stacks = outputs.flame.stacks if outputs.flame is not None else None
     if stacks is not None and options.flame is not None:
         _say(errors, options, f"{stacks} stack{'s' if stacks != 1 else ''} drawn in {escape(options.flame)}")

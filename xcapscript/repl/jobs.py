@@ -10,7 +10,8 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
 
-from xcapscript.capture import Totals, compile_program, load, outcome, totals, unread_note, usual_buffer
+from xcapscript.capture import Totals, compile_program, load, outcome, saved_lines, totals, unread_note, usual_buffer
+from xcapscript.cli.gone import Gone
 from xcapscript.cli.losses import Losses, Remedies
 from xcapscript.cli.options import Options, wishes
 from xcapscript.cli.why import why_lines
@@ -216,7 +217,8 @@ class Job:
             self._tell_beginning(probes, outputs)
             self._losses = Losses(unit, unit.buffer_pages * PAGESIZE, self._tell_of_losses, remedies=AT_THE_PROMPT)
             self._deadline = None if options.time is None else monotonic() + options.time
-            session.run(lambda: self._keep_on(session, outputs))
+            gone = Gone(unit, self.say, ends=f".stop {self.number}")
+            session.run(lambda: self._keep_on(session, outputs, gone))
             report = session.finish()
             with self._lock:
                 self._last = self._look()
@@ -240,8 +242,9 @@ class Job:
             outputs.abandon()
             raise
 
-    def _keep_on(self, session: Session, outputs: Outputs) -> bool:
-        """Whether it goes on; meanwhile, what it loses is told."""
+    def _keep_on(self, session: Session, outputs: Outputs, gone: Gone) -> bool:
+        """Whether it goes on; meanwhile, what it loses is told, and what is gone."""
+        gone.look(session)
         if self._losses is not None:
             self._losses.look(session.counts)
         in_time = self._deadline is None or monotonic() < self._deadline
@@ -268,6 +271,8 @@ class Job:
             self.say(note)
         for path, packets in outputs.written():
             self.say(f"{packets} packet{'s' * (packets != 1)} written to {escape(path)}")
+        for line in saved_lines(report, outputs):
+            self.say(line)
         for name, missed in report.full.items():
             self.say(f"{name} is full: {missed} updates were lost")
         if self.options.why:
