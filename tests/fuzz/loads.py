@@ -7,16 +7,19 @@ import os
 import re
 import select
 import signal
+import sys
 import time
+import traceback
 from typing import Any, NoReturn
 
 from tests.fuzz.trial import Failure, unit_of
 from xcapscript.kernel.facts import Kernel
 from xcapscript.kernel.headers import header_tree
+from xcapscript.kernel.pages import Place, place_of_pages
 from xcapscript.kernel.typed import reads_paged_data
 from xcapscript.runtime.blame import CLANG, STACK_LIMIT, VERDICT
 from xcapscript.runtime.compiler_process import request_of
-from xcapscript.runtime.loader import _serve
+from xcapscript.runtime.loader import _finds_pages, _serve
 from xcapscript.unit import Unit
 
 PATIENCE = 120
@@ -24,6 +27,9 @@ PATIENCE = 120
 
 LESS_TRUSTED = "Possibly NULL pointer passed to trusted arg"
 """What the verifier says of a tracepoint whose packet may be NULL."""
+
+TOO_LARGE = "BPF program is too large"
+"""What it says when it has looked at a million instructions."""
 
 LOG = 4000
 """Characters of a log that are kept, from its end."""
@@ -38,26 +44,30 @@ class Loader:
 
         self._bpf, self._lib, self._kernel = BPF, lib, kernel
         self._headers = header_tree()
-        self._paged = reads_paged_data()
+        self._paged, self._place = reads_paged_data(), place_of_pages()
 
     def failure(self, text: str) -> Failure | None:
         """Why a program cannot be loaded, as it is loaded in a run; None if it can."""
         unit = unit_of(text, self._kernel)
-        answer = self._asked(unit, typed=self._paged)
+        typed, place = self._paged, self._place
+        answer = self._asked(unit, typed=typed, place=place)
+        # as a run does: these hooks may be given no packet, and a long filter may leave no room to look for pages
         if "failed" in answer and LESS_TRUSTED in answer["log"]:
-            # as a run does: these hooks may be given no packet
-            answer = self._asked(unit, typed=False)
+            typed = False
+            answer = self._asked(unit, typed=typed, place=place)
+        if "failed" in answer and TOO_LARGE in answer["log"]:
+            answer = self._asked(unit, typed=typed, place=None)
         if "failed" not in answer:
             return None
         log = str(answer["log"])
         return Failure(f"load: {_cause(str(answer['reason']), log)}", log[-LOG:], text)
 
-    def _asked(self, unit: Unit, *, typed: bool) -> dict[str, Any]:
+    def _asked(self, unit: Unit, *, typed: bool, place: Place | None) -> dict[str, Any]:
         reader, writer = os.pipe()
         log = os.memfd_create("log")
         child = os.fork()
         if child == 0:
-            self._child(unit, writer, log, typed=typed)
+            self._child(unit, writer, log, typed=typed, place=place)
         os.close(writer)
         data, end = b"", time.monotonic() + PATIENCE
         while select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
@@ -75,13 +85,18 @@ class Loader:
         os.close(log)
         return answer
 
-    def _child(self, unit: Unit, writer: int, log: int, *, typed: bool) -> NoReturn:
+    def _child(self, unit: Unit, writer: int, log: int, *, typed: bool, place: Place | None) -> NoReturn:
         try:
             os.dup2(log, 1)
             os.dup2(log, 2)
-            answer, _ = _serve(self._request(unit), self._bpf, self._lib, typed=typed)
+            request = self._request(unit)
+            known = place if _finds_pages(request, typed=typed) else None
+            answer, _ = _serve(request, self._bpf, self._lib, typed=typed, place=known)
             os.write(writer, json.dumps(answer).encode())
+        except Exception:  # noqa: BLE001 -- to the log, which is what this process leaves
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(0)
 
     def _request(self, unit: Unit) -> dict[str, Any]:
