@@ -45,9 +45,7 @@ class Running:
 
     def __init__(self, *arguments: str, cwd: Path | None = None) -> None:
         self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
-        # below nohup SIGHUP is ignored, and xcap leaves that so
-        command = ["env", "--default-signal=HUP", *XCAP, *arguments]
-        self.process = subprocess.Popen(command, stdout=self._out, stderr=self._err, cwd=cwd)
+        self.process = subprocess.Popen([*XCAP, *arguments], stdout=self._out, stderr=self._err, cwd=cwd)
         deadline = time.monotonic() + PATIENCE
         while " attached" not in self._read(self._err):
             assert self.process.poll() is None, self._read(self._err)
