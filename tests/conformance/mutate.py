@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("xcapscript", "bpf", "stdlib", "tests", "pyproject.toml")
 FILTER_C, FILTER_PY = "bpf/include/xcap/filter.h", "xcapscript/codegen/filter.py"
 PACKET_C, PROGRAM_PY = "bpf/include/xcap/packet.h", "xcapscript/codegen/program.py"
+PAGES_C = "bpf/include/xcap/pages.h"
 UNIT_TESTS = "tests/unit/codegen/test_filter.py"
 SECONDS = 600
 
@@ -100,11 +101,15 @@ MUTATIONS = (
         "every packet begins at its network header", PACKET_C, "if (has_mac && mac <= data", "if (0 && mac <= data"
     ),
     Mutation("a MAC header at the network header is believed", PACKET_C, "mac < network)", "mac <= network)"),
-    Mutation("every device has Ethernet frames", PACKET_C, " && xcap_is_ethernet(skb->dev, access)", ""),
+    Mutation("every device has Ethernet frames", PACKET_C, " && xcap_is_ethernet(skb->dev, access)) {", ") {"),
     Mutation("an unset network header is believed", PACKET_C, "skb->network_header != 0 && ", ""),
     Mutation(
         "what is not IP is raw IP", PACKET_C, "return (window[0] >> 4) == 4 || (window[0] >> 4) == 6;", "return 1;"
     ),
+    # what is in pages
+    Mutation("a piece begins where its page does", PAGES_C, " + XCAP_FRAG_OFFSET(frag)", ""),
+    Mutation("memory of a device is read as if it were pages", PAGES_C, "if (page & 1)", "if (0)"),
+    Mutation("the list has one sk_buff", PAGES_C, "listed ? next & xcap_if_zero(list) : list", "listed ? 0 : list"),
     # which filter, and what is counted
     Mutation(
         "the filters of Ethernet and raw IP swapped",
@@ -112,7 +117,9 @@ MUTATIONS = (
         'f"{link} == {LinkType.EN10MB:d} ?',
         'f"{link} != {LinkType.EN10MB:d} ?',
     ),
-    Mutation("what could not be read counts as no match", PROGRAM_PY, "if (hit->cap_len < hit->wire_len)", "if (0)"),
+    Mutation(
+        "what could not be read counts as no match", PROGRAM_PY, 'f"if (xcap_is_unread(&{view}, answer))"', '"if (0)"'
+    ),
     Mutation("ether[...] reads the IP header", "xcapscript/sema/filter.py", " or LINK_ACCESS.search(text)", ""),
 )
 
