@@ -113,8 +113,9 @@ class Arena:
         self._put(start, self._shared, "frag_list", "=Q", first)
         for number, piece in enumerate(pages.frags):
             address = self._base + self._address(piece)
-            # of two kinds: memory of a device, which has an odd page, and what faults
-            page = PLACE.page(address & -4096) if piece.source is not None else number % 2 or PLACE.page(UNREADABLE)
+            page = PLACE.page(address & -4096)
+            if piece.source is None:  # of two kinds: memory of a device, which has an odd page, and what faults
+                page = page | 1 if number % 2 else PLACE.page(UNREADABLE)
             at = start + self._shared.bits["frags"] // 8 + number * self._frag.size
             struct.pack_into("=Q", self._memory, at + self._frag.page, page)
             struct.pack_into("=I", self._memory, at + self._frag.length, piece.size)
