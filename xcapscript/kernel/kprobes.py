@@ -75,7 +75,12 @@ def link_event(event: int, program: int, cookie: int) -> int | None:
             raise
         set_program(event, program)
         link = None
-    enable(event)
+    try:
+        enable(event)
+    except OSError:
+        if link is not None:
+            os.close(link)
+        raise
     return link
 
 
